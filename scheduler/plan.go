@@ -1,0 +1,49 @@
+// Package scheduler decides what must happen so that a project becomes what it
+// should be. Observe takes one snapshot, Build turns project and snapshot into
+// a Plan without any effect, Run carries the plan out through a Driver.
+package scheduler
+
+// Plan is a DAG of steps. Steps are in a stable topological order: a step needs
+// only steps before it.
+type Plan struct {
+	Project  string
+	Steps    []Step
+	Warnings []string // such as orphans found
+}
+
+// Step is one action with the steps that must have succeeded before it.
+type Step struct {
+	ID       int // its index in Plan.Steps
+	Action   Action
+	Needs    []int
+	Cause    string // why: "image changed", "depends_on db: service_healthy"
+	Destroys string // not empty: what data or running container goes
+	// Tolerate lists those of Needs whose failure is only warned about
+	// (depends_on with required: false).
+	Tolerate []int
+}
+
+// Status is where a step stands.
+type Status string
+
+const (
+	StatusStarted  Status = "started"
+	StatusProgress Status = "progress"
+	StatusDone     Status = "done"
+	StatusFailed   Status = "failed"
+	StatusSkipped  Status = "skipped" // one of its needs failed or was skipped
+)
+
+// Event tells of a step, or, with Step -1, of the run as a whole.
+type Event struct {
+	Step     int      `json:"step"`
+	Kind     string   `json:"kind,omitempty"`    // "image", "network", "volume", "container"
+	Name     string   `json:"name,omitempty"`    // the object's name
+	Service  string   `json:"service,omitempty"` // the service it belongs to
+	Verb     string   `json:"verb,omitempty"`    // "pull", "create", "start", "wait", "stop", "kill", "remove", "rename", "restart", "pause", "unpause"
+	Cause    string   `json:"cause,omitempty"`
+	Status   Status   `json:"status"`
+	Error    string   `json:"error,omitempty"`
+	Progress Progress `json:"progress,omitzero"`
+	Elapsed  int64    `json:"elapsed,omitempty"` // of the step, in nanoseconds
+}
