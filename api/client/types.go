@@ -1,0 +1,181 @@
+// Package client holds the requests and responses of the daemon's project
+// routes and a Go client for them. The Engine API has a client of its own,
+// github.com/moby/moby/client.
+package client
+
+import (
+	"time"
+
+	"gantry/project"
+	"gantry/scheduler"
+)
+
+// Routes, with {name} for the project's name and {verb} for one of Verb's
+// values. All are relative to the daemon's root, without an API version.
+const (
+	RouteProjects = "/gantry/projects"               // GET, ?all=1 for stopped ones too: []Summary
+	RouteProject  = "/gantry/projects/{name}"        // GET: project.Project as it was last asked for
+	RouteVerb     = "/gantry/projects/{name}/{verb}" // POST Request: newline-delimited scheduler.Event
+	RoutePlan     = "/gantry/projects/{name}/plan"   // POST ?verb=VERB Request: PlanResponse
+)
+
+// Verb is what a project route does.
+type Verb string
+
+// Each verb takes a Request with the options named here.
+const (
+	VerbUp      Verb = "up"      // UpOptions
+	VerbCreate  Verb = "create"  // UpOptions; as up, but nothing is started
+	VerbDown    Verb = "down"    // DownOptions
+	VerbStart   Verb = "start"   // StartOptions
+	VerbStop    Verb = "stop"    // StopOptions
+	VerbRestart Verb = "restart" // RestartOptions
+	VerbKill    Verb = "kill"    // KillOptions
+	VerbPause   Verb = "pause"   // NoOptions
+	VerbUnpause Verb = "unpause" // NoOptions
+	VerbRemove  Verb = "rm"      // RemoveOptions
+	VerbPull    Verb = "pull"    // PullOptions
+	VerbRun     Verb = "run"     // RunOptions
+)
+
+// Request is the body of a verb. Bad input is answered with a plain 4xx and
+// {"message": …} before any event, with nothing changed. Otherwise the answer
+// is 200 and a stream of scheduler.Event, one JSON object per line, whose last
+// one has Step -1 and Status done or failed; its Error says all of it.
+type Request[O any] struct {
+	// Project is the desired state; nil means what the daemon has stored, else
+	// what the labels of the project's containers tell.
+	Project *project.Project `json:"project,omitempty"`
+	// Services the verb is about; none means all.
+	Services []string `json:"services,omitempty"`
+	// Holder says who asks, for those who wait for the project: "gantry up (pid 7)".
+	Holder string `json:"holder,omitempty"`
+	// Parallel bounds the steps that run at once; 0 leaves it to the daemon.
+	Parallel int `json:"parallel,omitempty"`
+	Options  O   `json:"options"`
+}
+
+// NoOptions are the options of a verb that has none.
+type NoOptions struct{}
+
+// UpOptions are Docker Compose's flags of up and create. Durations are in
+// nanoseconds.
+type UpOptions struct {
+	NoDeps              bool           `json:"noDeps,omitempty"`
+	ForceRecreate       bool           `json:"forceRecreate,omitempty"`
+	NoRecreate          bool           `json:"noRecreate,omitempty"`
+	AlwaysRecreateDeps  bool           `json:"alwaysRecreateDeps,omitempty"`
+	RemoveOrphans       bool           `json:"removeOrphans,omitempty"`
+	RenewAnonVolumes    bool           `json:"renewAnonVolumes,omitempty"`
+	Scale               map[string]int `json:"scale,omitempty"` // service to replicas
+	Pull                string         `json:"pull,omitempty"`  // "", policy, always, missing, never
+	Wait                bool           `json:"wait,omitempty"`  // until all are running or healthy
+	WaitTimeout         time.Duration  `json:"waitTimeout,omitempty"`
+	Timeout             *time.Duration `json:"timeout,omitempty"` // for stopping what is replaced; nil: the container's own
+	IgnorePullFailures  bool           `json:"ignorePullFailures,omitempty"`
+	IgnoreOrphanWarning bool           `json:"ignoreOrphanWarning,omitempty"` // COMPOSE_IGNORE_ORPHANS
+}
+
+// DownOptions are Docker Compose's flags of down.
+type DownOptions struct {
+	Volumes       bool           `json:"volumes,omitempty"`      // the project's named volumes and anonymous ones
+	RemoveImages  string         `json:"removeImages,omitempty"` // "", local, all
+	RemoveOrphans bool           `json:"removeOrphans,omitempty"`
+	Timeout       *time.Duration `json:"timeout,omitempty"`
+}
+
+// StartOptions are Docker Compose's flags of start.
+type StartOptions struct {
+	Wait        bool          `json:"wait,omitempty"`
+	WaitTimeout time.Duration `json:"waitTimeout,omitempty"`
+}
+
+// StopOptions are Docker Compose's flags of stop.
+type StopOptions struct {
+	Timeout *time.Duration `json:"timeout,omitempty"`
+}
+
+// RestartOptions are Docker Compose's flags of restart.
+type RestartOptions struct {
+	Timeout *time.Duration `json:"timeout,omitempty"`
+	NoDeps  bool           `json:"noDeps,omitempty"` // leave dependants with restart: true alone
+}
+
+// KillOptions are Docker Compose's flags of kill.
+type KillOptions struct {
+	Signal        string `json:"signal,omitempty"` // "" is SIGKILL
+	RemoveOrphans bool   `json:"removeOrphans,omitempty"`
+}
+
+// RemoveOptions are Docker Compose's flags of rm. Running containers are left
+// alone unless Stop.
+type RemoveOptions struct {
+	Stop    bool `json:"stop,omitempty"`
+	Volumes bool `json:"volumes,omitempty"` // anonymous ones
+}
+
+// PullOptions are Docker Compose's flags of pull.
+type PullOptions struct {
+	IncludeDeps    bool   `json:"includeDeps,omitempty"`
+	IgnoreFailures bool   `json:"ignoreFailures,omitempty"`
+	Policy         string `json:"policy,omitempty"` // "" is always; missing
+}
+
+// RunOptions describe a one-off container. The verb brings the dependencies up
+// and creates the container without starting it, so that its caller attaches
+// first and starts it through the Engine API.
+type RunOptions struct {
+	// Service is the service as this one container shall be: the flags of run
+	// are laid over it already (command, environment, ports, volumes, …).
+	Service project.Service `json:"service"`
+	// Name of the container; the caller always gives one.
+	Name          string `json:"name"`
+	NoDeps        bool   `json:"noDeps,omitempty"`
+	RemoveOrphans bool   `json:"removeOrphans,omitempty"`
+	Pull          string `json:"pull,omitempty"` // as in UpOptions
+}
+
+// PlanResponse answers RoutePlan.
+type PlanResponse struct {
+	Text     string   `json:"text"` // one line per step, empty when there is nothing to do
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Summary is one project in the answer to RouteProjects.
+type Summary struct {
+	Name        string         `json:"name"`
+	States      map[string]int `json:"states"` // "running", "exited", … to the number of containers
+	ConfigFiles []string       `json:"configFiles,omitempty"`
+}
+
+// Kinds of an event with Step -1 and Status progress; Progress.Text says what
+// there is to say.
+const (
+	KindPlan    = "plan"    // what follows: Progress.Total steps
+	KindWarning = "warning" // such as orphans found
+	KindWaiting = "waiting" // somebody else holds the project: Progress.Text names the holder
+)
+
+// PlanEvent announces a plan of n steps.
+func PlanEvent(n int) scheduler.Event {
+	return scheduler.Event{Step: -1, Kind: KindPlan, Status: scheduler.StatusProgress, Progress: scheduler.Progress{Total: int64(n)}}
+}
+
+// WarningEvent carries a warning to the user.
+func WarningEvent(text string) scheduler.Event {
+	return scheduler.Event{Step: -1, Kind: KindWarning, Status: scheduler.StatusProgress, Progress: scheduler.Progress{Text: text}}
+}
+
+// WaitingEvent says that the project is held by somebody else.
+func WaitingEvent(holder string) scheduler.Event {
+	return scheduler.Event{Step: -1, Kind: KindWaiting, Status: scheduler.StatusProgress, Progress: scheduler.Progress{Text: holder}}
+}
+
+// FinalEvent ends a stream.
+func FinalEvent(err error) scheduler.Event {
+	e := scheduler.Event{Step: -1, Status: scheduler.StatusDone}
+	if err != nil {
+		e.Status, e.Error = scheduler.StatusFailed, err.Error()
+	}
+	return e
+}
