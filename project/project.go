@@ -38,6 +38,9 @@ type Project struct {
 	Services    []Service `json:"services"` // active ones (profiles applied), sorted by name
 	Networks    []Network `json:"networks"` // those that an active service uses, sorted by key
 	Volumes     []Volume  `json:"volumes"`  // those that an active service uses, sorted by key
+	// Disabled names the services that no active profile enables, sorted: their
+	// containers are not orphans.
+	Disabled []string `json:"disabled,omitempty"`
 }
 
 // Service is one service in the Engine API's terms.

@@ -27,6 +27,8 @@ type (
 		Name   string
 		Create network.CreateRequest
 	}
+	// RemoveNetwork is refused while a container that runs is attached. One that
+	// does not run loses its place on the network, as with the Docker Engine.
 	RemoveNetwork struct{ Name, ID string }
 	CreateVolume  struct {
 		Name       string
@@ -37,6 +39,8 @@ type (
 	RemoveVolume struct{ Name string }
 
 	// CreateContainer prepares a container completely, without starting it.
+	// Two things are known only when it runs and are added by the driver: the
+	// image's ID (label project.LabelImage) and the short ID as a network alias.
 	CreateContainer struct {
 		ID, Name string
 		Service  string
@@ -46,10 +50,12 @@ type (
 		Config   container.Config
 		Host     container.HostConfig
 		Networks []project.Attachment
-		// Replaces names the container whose anonymous volumes are taken over,
-		// "" for none.
+		// Replaces is the ID of the container that this one takes the place of,
+		// "" for none. Both exist for a while: what only one can hold (a host
+		// port, a fixed address) is taken when the container starts.
 		Replaces string
-		// Volumes maps a mount's target to the anonymous volume to take over.
+		// Volumes maps a mount's target to the anonymous volume to take over. A
+		// target that neither the mounts nor the image declare is left out.
 		Volumes map[string]string
 	}
 	RenameContainer struct{ ID, Service, From, To string }
@@ -84,8 +90,10 @@ type (
 	// carries exit code, last probe output and last log lines.
 	WaitContainer struct {
 		ID, Name, Service string
-		Condition         project.Condition // Started here means running and not crash looping
-		Timeout           time.Duration     // 0: none of its own
+		// Condition Started means here: running, not crash looping and, where
+		// the container has a health check, healthy (up --wait).
+		Condition project.Condition
+		Timeout   time.Duration // 0: none of its own
 	}
 )
 

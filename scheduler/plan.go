@@ -21,6 +21,9 @@ type Step struct {
 	// Tolerate lists those of Needs whose failure is only warned about
 	// (depends_on with required: false).
 	Tolerate []int
+	// Optional says that this step's own failure does not fail the run: only
+	// tolerating steps wait for it.
+	Optional bool
 }
 
 // Status is where a step stands.
@@ -44,6 +47,7 @@ type Event struct {
 	Cause    string   `json:"cause,omitempty"`
 	Status   Status   `json:"status"`
 	Error    string   `json:"error,omitempty"`
+	Optional bool     `json:"optional,omitempty"` // a failure that is only a warning
 	Progress Progress `json:"progress,omitzero"`
 	Elapsed  int64    `json:"elapsed,omitempty"` // of the step, in nanoseconds
 }

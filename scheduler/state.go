@@ -33,10 +33,12 @@ type Query struct {
 
 // ImageQuery asks for an image; Remote also asks its registry, when it is not
 // present, whether it can be had, so that a missing image is found before
-// anything is changed.
+// anything is changed. Stale, when set, asks the registry for its digest even
+// of a present image, if that was last pulled before this moment.
 type ImageQuery struct {
 	Ref, Platform string
 	Remote        bool
+	Stale         time.Time
 }
 
 // HostPort is one published port on the host. IP "" is every address.
@@ -70,7 +72,8 @@ type Container struct {
 	Status   container.ContainerState // created, running, paused, restarting, exited, removing, dead
 	Health   container.HealthStatus   // "", none, starting, healthy, unhealthy
 	ExitCode int
-	Networks map[string]string // network name to network ID
+	Networks map[string]string // network name to network ID, of stopped ones too
+	Ports    []HostPort        // fixed host ports that it publishes while it runs
 	// Anonymous maps a mount's target to the name of the anonymous volume there.
 	Anonymous                     map[string]string
 	DependsOn                     string // its depends_on label: service:condition:restart,…
@@ -96,15 +99,18 @@ type Volume struct {
 	Key       string
 	Hash      string
 	Anonymous bool
-	Users     []string // IDs of containers that mount it
+	Users     []string // IDs of containers that mount it, stopped ones too
 }
 
 // Image is what is known about a reference.
 type Image struct {
 	ID     string    // digest of the local image, "" when there is none
 	Pulled time.Time // when it was last pulled
-	// Err says why the registry cannot give it; only for images asked with
-	// Remote that are not present.
+	// Remote is the digest that the registry has now, comparable with ID; only
+	// for images asked with Stale, "" when it was not asked.
+	Remote string
+	// Err says why the registry cannot give it; only for images whose registry
+	// was asked.
 	Err      error
 	Volumes  []string // targets that the image declares as volumes
 	HasProbe bool     // the image declares a health check
