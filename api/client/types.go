@@ -8,6 +8,9 @@ import (
 
 	"gantry/project"
 	"gantry/scheduler"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 )
 
 // Routes, with {name} for the project's name and {verb} for one of Verb's
@@ -125,14 +128,20 @@ type PullOptions struct {
 // and creates the container without starting it, so that its caller attaches
 // first and starts it through the Engine API.
 type RunOptions struct {
-	// Service is the service as this one container shall be: the flags of run
-	// are laid over it already (command, environment, ports, volumes, …).
-	Service project.Service `json:"service"`
+	Service string `json:"service"`
 	// Name of the container; the caller always gives one.
-	Name          string `json:"name"`
-	NoDeps        bool   `json:"noDeps,omitempty"`
-	RemoveOrphans bool   `json:"removeOrphans,omitempty"`
-	Pull          string `json:"pull,omitempty"` // as in UpOptions
+	Name string `json:"name"`
+	// Config and Host are the service's own with the flags of run laid over
+	// them (command, environment, volumes, …); nil is the service's own.
+	Config        *container.Config     `json:"config,omitempty"`
+	Host          *container.HostConfig `json:"host,omitempty"`
+	ServicePorts  bool                  `json:"servicePorts,omitempty"` // publish the service's ports too
+	Publish       network.PortMap       `json:"publish,omitempty"`
+	UseAliases    bool                  `json:"useAliases,omitempty"` // answer to the service's names
+	AutoRemove    bool                  `json:"autoRemove,omitempty"`
+	NoDeps        bool                  `json:"noDeps,omitempty"`
+	RemoveOrphans bool                  `json:"removeOrphans,omitempty"`
+	Pull          string                `json:"pull,omitempty"` // as in UpOptions
 }
 
 // PlanResponse answers RoutePlan.
