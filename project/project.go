@@ -35,9 +35,12 @@ type Project struct {
 	WorkingDir  string    `json:"workingDir"`
 	ConfigFiles []string  `json:"configFiles,omitempty"`
 	EnvFiles    []string  `json:"envFiles,omitempty"`
-	Services    []Service `json:"services"` // active ones (profiles applied), sorted by name
-	Networks    []Network `json:"networks"` // those that an active service uses, sorted by key
-	Volumes     []Volume  `json:"volumes"`  // those that an active service uses, sorted by key
+	Services    []Service `json:"services"` // active ones (profiles and selection applied), sorted by name
+	// Inactive names the services that the files define and that are not
+	// active, sorted. Their containers are not orphans.
+	Inactive []string  `json:"inactive,omitempty"`
+	Networks []Network `json:"networks"` // those that an active service uses, sorted by key
+	Volumes  []Volume  `json:"volumes"`  // those that an active service uses, sorted by key
 	// Disabled names the services that no active profile enables, sorted: their
 	// containers are not orphans.
 	Disabled []string `json:"disabled,omitempty"`
@@ -66,8 +69,9 @@ type Service struct {
 	DependsOn     []Dependency         `json:"dependsOn,omitempty"` // sorted by service; includes those implied by service: modes and volumes_from
 	Hash          string               `json:"hash"`                // of all that makes a running container out of date; not of replicas, pull policy or depends_on
 	Source        Position             `json:"source"`              // where the service's key stands
-	// Positions gives file, line and column of the service's values by their
-	// path below the service, such as "image", "ports.0", "volumes.1", "networks.front".
+	// Positions gives file, line and column of the service's keys and list
+	// items by their path below the service, such as "image", "ports.0",
+	// "volumes.1", "networks.front"; a published port also as "ports.8080/tcp".
 	Positions map[string]Position `json:"positions,omitempty"`
 }
 

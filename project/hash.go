@@ -1,0 +1,67 @@
+package project
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+)
+
+// digest hashes the JSON form, in which maps are sorted.
+func digest(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		// only for types that JSON cannot express, which these are not
+		data = []byte(err.Error())
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// hash covers what makes a running container out of date: not replicas,
+// depends_on, pull policy, profiles, the project's labels, nor the host's
+// content of mounted files.
+func (s *Service) hash() string {
+	config := s.Config
+	config.Labels = userLabels(s.Config.Labels)
+	type attachment struct {
+		Network, Name string
+		Aliases       []string
+		Settings      network.EndpointSettings
+	}
+	var networks []attachment
+	for _, a := range s.Networks {
+		networks = append(networks, attachment{a.Network, a.Name, a.Aliases, a.Settings})
+	}
+	return digest(struct {
+		ContainerName, Image, Platform string
+		Config                         container.Config
+		HostConfig                     container.HostConfig
+		Networks                       []attachment
+	}{s.ContainerName, s.Image, s.Platform, config, s.HostConfig, networks})
+}
+
+// hash covers what cannot be changed without making the network anew.
+func (n *Network) hash() string {
+	create := n.Create
+	create.Labels = userLabels(create.Labels)
+	return digest(create)
+}
+
+// hash covers what cannot be changed without making the volume anew.
+func (v *Volume) hash() string {
+	return digest(struct {
+		Name, Driver       string
+		DriverOpts, Labels map[string]string
+	}{v.Name, v.Driver, v.DriverOpts, userLabels(v.Labels)})
+}
+
+func userLabels(labels map[string]string) map[string]string {
+	user := maps.Clone(labels)
+	maps.DeleteFunc(user, func(k, _ string) bool { return strings.HasPrefix(k, "com.docker.compose.") })
+	return user
+}

@@ -1,0 +1,95 @@
+package project
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// oneOf limits a key to values that are honoured.
+func oneOf(why string, values ...string) func(string) string {
+	return func(v string) string {
+		if v == "" || slices.Contains(values, v) {
+			return ""
+		}
+		return fmt.Sprintf("%q is not supported: %s", v, why)
+	}
+}
+
+// limitNetworkMode accepts the modes that need no network of the project.
+func limitNetworkMode(v string) string {
+	switch {
+	case slices.Contains([]string{"", "bridge", "default", "host", "none"}, v):
+		return ""
+	case nameAfter(v, "service:"), nameAfter(v, "container:"):
+		return ""
+	}
+	return fmt.Sprintf("%q is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks", v)
+}
+
+func nameAfter(v, prefix string) bool {
+	name, ok := strings.CutPrefix(v, prefix)
+	return ok && name != ""
+}
+
+// limitNamespace accepts plain modes and those that name a service or a
+// container.
+func limitNamespace(modes ...string) func(string) string {
+	return func(v string) string {
+		if v == "" || slices.Contains(modes, v) || nameAfter(v, "service:") || nameAfter(v, "container:") {
+			return ""
+		}
+		return fmt.Sprintf("%q is not supported: use %s, service:NAME or container:NAME", v, strings.Join(modes, ", "))
+	}
+}
+
+// volumeOptions are the options of a volume's short form that compose-go
+// understands; it ignores all others. The last three ask for less than a bind
+// mount gives anyway.
+var volumeOptions = []string{
+	"ro", "rw", "nocopy", "rprivate", "private", "rshared", "shared", "rslave", "slave",
+	"consistent", "cached", "delegated",
+}
+
+// limitVolume looks at the options of SOURCE:TARGET:OPTIONS.
+func limitVolume(v string) string {
+	parts := strings.Split(v, ":")
+	if len(parts) != 3 {
+		return ""
+	}
+	for _, option := range strings.Split(parts[2], ",") {
+		if !slices.Contains(volumeOptions, option) && option != "z" && option != "Z" {
+			return fmt.Sprintf("mount option %q is not supported; use %s", option, strings.Join(volumeOptions, ", "))
+		}
+	}
+	return ""
+}
+
+func remarkVolume(v string) string {
+	if parts := strings.Split(v, ":"); len(parts) == 3 {
+		for _, option := range strings.Split(parts[2], ",") {
+			if option == "z" || option == "Z" {
+				return noRelabel
+			}
+		}
+	}
+	return ""
+}
+
+// limitSecurityOpt accepts what the runtime can enforce. Source: Docker's
+// --security-opt.
+func limitSecurityOpt(v string) string {
+	key, _, _ := strings.Cut(strings.Replace(v, ":", "=", 1), "=")
+	if slices.Contains([]string{"no-new-privileges", "seccomp", "apparmor", "label", "systempaths"}, key) {
+		return ""
+	}
+	return fmt.Sprintf("%q is not supported; use no-new-privileges, seccomp, apparmor, label or systempaths", v)
+}
+
+// limitPullPolicy leaves malformed values to the translation.
+func limitPullPolicy(v string) string {
+	if v == "build" {
+		return `"build" is not supported: ` + laterBuild
+	}
+	return ""
+}

@@ -1,0 +1,85 @@
+package project
+
+import "slices"
+
+const (
+	fileOwner       = "the file is mounted as it is on the host; set owner and mode there"
+	laterHooks      = "Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully"
+	laterImageMount = "Gantry does not mount images yet; remove it"
+	noRelabel       = "files are not relabelled for SELinux; without SELinux nothing is missing"
+	notAFile        = "only files are supported yet; use file"
+)
+
+// otherRules are the keys outside of services. Source: compose specification.
+var otherRules = []rule{
+	{path: "configs"},
+	{path: "configs.*"},
+	{path: "configs.*.content", support: refused, note: notAFile},
+	{path: "configs.*.environment", support: refused, note: notAFile},
+	{path: "configs.*.external", note: "false only", limit: oneOf(notAFile, "false")},
+	{path: "configs.*.external.name", support: refused, note: notAFile},
+	{path: "configs.*.file"},
+	{path: "configs.*.labels", support: accepted, note: "a config is a file and has no labels"},
+	{path: "configs.*.labels.*", support: accepted},
+	{path: "configs.*.name", support: accepted, note: "a config is a file and has no other name"},
+	{path: "configs.*.template_driver", support: refused, note: swarmOnly},
+	{path: "include"},
+	{path: "include.[].env_file"},
+	{path: "include.[].path", note: "local files"},
+	{path: "include.[].project_directory"},
+	{path: "jobs", support: refused, note: "Gantry does not run jobs yet; use a service and `gantry run`"},
+	{path: "models", support: refused, note: "Gantry does not run language models; remove it"},
+	{path: "name"},
+	{path: "networks"},
+	{path: "networks.*"},
+	{path: "networks.*.attachable", support: accepted, note: "any container of the host may join"},
+	{path: "networks.*.driver", note: "bridge only", limit: oneOf("use bridge", "bridge")},
+	{path: "networks.*.driver_opts"},
+	{path: "networks.*.driver_opts.*", support: refused, note: "this option of the bridge is not supported; remove it"},
+	{path: "networks.*.enable_ipv4", note: "true only", limit: oneOf("networks always have IPv4; remove it", "true")},
+	{path: "networks.*.enable_ipv6"},
+	{path: "networks.*.external"},
+	{path: "networks.*.external.name"},
+	{path: "networks.*.internal"},
+	{path: "networks.*.ipam"},
+	{path: "networks.*.ipam.config"},
+	{path: "networks.*.ipam.config.[].aux_addresses"},
+	{path: "networks.*.ipam.config.[].aux_addresses.*"},
+	{path: "networks.*.ipam.config.[].gateway"},
+	{path: "networks.*.ipam.config.[].ip_range"},
+	{path: "networks.*.ipam.config.[].subnet"},
+	{path: "networks.*.ipam.driver", note: "default only", limit: oneOf("use default", "default")},
+	{path: "networks.*.ipam.options", support: refused, note: "address management has no options; remove it"},
+	{path: "networks.*.labels"},
+	{path: "networks.*.labels.*"},
+	{path: "networks.*.name"},
+	{path: "secrets"},
+	{path: "secrets.*"},
+	{path: "secrets.*.driver", support: refused, note: swarmOnly},
+	{path: "secrets.*.driver_opts", support: refused, note: swarmOnly},
+	{path: "secrets.*.environment", support: refused, note: notAFile},
+	{path: "secrets.*.external", note: "false only", limit: oneOf(notAFile, "false")},
+	{path: "secrets.*.external.name", support: refused, note: notAFile},
+	{path: "secrets.*.file"},
+	{path: "secrets.*.labels", support: accepted, note: "a secret is a file and has no labels"},
+	{path: "secrets.*.labels.*", support: accepted},
+	{path: "secrets.*.name", support: accepted, note: "a secret is a file and has no other name"},
+	{path: "secrets.*.template_driver", support: refused, note: swarmOnly},
+	{path: "version", support: noted, note: "this key is obsolete and without effect; remove it"},
+	{path: "volumes"},
+	{path: "volumes.*"},
+	{path: "volumes.*.driver", note: "local only", limit: oneOf("use local", "local")},
+	{path: "volumes.*.driver_opts"},
+	{path: "volumes.*.driver_opts.*", support: refused, note: "this option of the local driver is not supported; use type, device and o"},
+	{path: "volumes.*.driver_opts.device"},
+	{path: "volumes.*.driver_opts.o"},
+	{path: "volumes.*.driver_opts.type"},
+	{path: "volumes.*.external"},
+	{path: "volumes.*.external.name"},
+	{path: "volumes.*.labels"},
+	{path: "volumes.*.labels.*"},
+	{path: "volumes.*.name"},
+}
+
+// supportRules is the tree of all rules.
+var supportRules = ruleTree(slices.Concat(serviceRules, otherRules))
