@@ -164,6 +164,7 @@ func TestFollowEnds(t *testing.T) {
 				_, err := r.Next(ctx)
 				ended <- err
 			}()
+			w.Close()
 			end(r, dir)
 			if err := <-ended; err != io.EOF {
 				t.Fatalf("got %v", err)

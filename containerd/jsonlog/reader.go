@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -40,6 +41,8 @@ type Reader struct {
 	skip   bool // inside a line that is too long
 	arena  arena
 	err    error
+
+	deleted bool // the first file was, and was looked at once more
 
 	finish   sync.Once
 	finished chan struct{}
@@ -256,8 +259,8 @@ func (r *Reader) advance() (bool, error) {
 		}
 		newest, err := os.Stat(r.path)
 		switch {
-		case errors.Is(err, os.ErrNotExist): // between two steps of a rotation
-			return false, nil
+		case errors.Is(err, os.ErrNotExist):
+			return r.leave(current), nil
 		case err != nil:
 			return false, fmt.Errorf("read log %q: %w", r.path, err)
 		case os.SameFile(newest, current):
@@ -272,6 +275,21 @@ func (r *Reader) advance() (bool, error) {
 	// Read the present file's end again before the first newer one: it may
 	// have grown until it was rotated.
 	return len(newer) > 0, err
+}
+
+// leave is called at the end of a file whose log has no newest file: it is
+// between two steps of a rotation, or was deleted. A deleted file is closed
+// after one more look, for it would keep its directory, so that the removal of
+// that would not be told.
+func (r *Reader) leave(current os.FileInfo) (again bool) {
+	if st, ok := current.Sys().(*syscall.Stat_t); !ok || st.Nlink > 0 {
+		return false
+	}
+	if r.deleted {
+		r.next()
+	}
+	r.deleted = !r.deleted
+	return true
 }
 
 // next leaves the first file; what is left of it is a torn line.
