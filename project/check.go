@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/network"
 )
 
@@ -64,6 +65,9 @@ func (c *projectCheck) names() {
 			c.add(s, s.Source, "services must be sorted by name, without repetition")
 		}
 		seen[s.Name] = true
+		if _, err := reference.ParseAnyReference(s.Image); err != nil {
+			c.add(s, s.position("image"), "image %q is not valid: %s", s.Image, err)
+		}
 		if s.Replicas < 0 {
 			c.add(s, s.position("scale", "deploy.replicas", "deploy"), "replicas must not be negative")
 		}

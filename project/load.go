@@ -14,9 +14,12 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/consts"
+	"github.com/compose-spec/compose-go/v2/interpolation"
 	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/tree"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
+	"gopkg.in/yaml.v3"
 )
 
 // Options say what to load. The zero value loads what lies in the current
@@ -239,6 +242,7 @@ func (in *input) details() types.ConfigDetails {
 func (in *input) loaderOptions(l loading) func(*loader.Options) {
 	return func(o *loader.Options) {
 		o.SkipInterpolation = l.noInterpolate
+		o.Interpolate.TypeCastMapping = in.sources.casts(o.Interpolate.TypeCastMapping)
 		o.SkipNormalization = l.noNormalize
 		o.ResolvePaths = !l.noPathResolution
 		// done here, with positions, and after services have been selected
@@ -258,20 +262,56 @@ func (in *input) loaderOptions(l loading) func(*loader.Options) {
 	}
 }
 
+// casts keeps those of compose-go's type casts whose keys occur in the
+// documents: it tries every one on every scalar, which takes longer than all
+// else on large projects.
+func (s *sources) casts(all map[tree.Path]interpolation.Cast) map[tree.Path]interpolation.Cast {
+	present := map[string]bool{tree.PathMatchAll: true, tree.PathMatchList: true}
+	var collect func(n *yaml.Node)
+	collect = func(n *yaml.Node) {
+		for i, c := range n.Content {
+			if n.Kind == yaml.MappingNode && i%2 == 0 {
+				present[c.Value] = true
+			}
+			collect(c)
+		}
+	}
+	for _, l := range s.all() {
+		collect(l.root)
+		for _, layers := range s.bases {
+			for _, b := range layers {
+				collect(b.root)
+			}
+		}
+	}
+	kept := map[tree.Path]interpolation.Cast{}
+	for path, cast := range all {
+		if !slices.ContainsFunc(path.Parts(), func(part string) bool { return !present[part] }) {
+			kept[path] = cast
+		}
+	}
+	return kept
+}
+
 // model loads with compose-go; services outside of the profiles are disabled.
 func (in *input) model(ctx context.Context, l loading) (*types.Project, []Warning, error) {
+	in.everything() // reads what is extended, which casts looks at
 	var model *types.Project
 	warnings, err := capture(func() (err error) {
 		model, err = loader.LoadWithContext(ctx, in.details(), in.loaderOptions(l))
 		return err
 	})
 	if err != nil {
-		if err.Error() == "project name must not be empty" {
-			err = fmt.Errorf("directory %q makes no project name; give one with --project-name or the top-level key name", in.dir)
-		}
-		return nil, warnings, explain(err, in.everything())
+		return nil, warnings, in.explain(err)
 	}
 	return model, warnings, nil
+}
+
+func (in *input) explain(err error) error {
+	if err.Error() == "project name must not be empty" {
+		err = fmt.Errorf("directory %q makes no project name; give one with --project-name or the top-level key name", in.dir)
+	}
+	return explain(err, in.everything())
 }
 
 // selected applies the selection of services and reads the files that those

@@ -247,7 +247,8 @@ func (s *survey) service(name string) map[string]Position {
 	prefix, out := "services."+name+".", map[string]Position{}
 	for path, at := range s.at {
 		rest, ok := strings.CutPrefix(path, prefix)
-		if ok && strings.Count(rest, ".") < 2 {
+		bulk := strings.HasPrefix(rest, "environment.") || strings.HasPrefix(rest, "labels.")
+		if ok && !bulk && strings.Count(rest, ".") < 2 {
 			out[rest] = at
 		}
 	}
