@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"gantry/engine"
+
+	"github.com/containerd/log"
+	"github.com/moby/moby/api/types/container"
+)
+
+// execs runs processes besides containers' main ones.
+type execs interface {
+	CreateExec(ctx context.Context, ref string, req container.ExecCreateRequest) (id string, err error)
+	StartExec(ctx context.Context, id string, opts engine.ExecStart) (*engine.Stream, error)
+	ResizeExec(ctx context.Context, id string, height, width uint) error
+	InspectExec(ctx context.Context, id string) (container.ExecInspectResponse, error)
+}
+
+type execRoutes struct{ execs }
+
+func (x execRoutes) routes() []route {
+	return []route{
+		{"POST /containers/{id}/exec", x.create},
+		{"POST /exec/{id}/start", x.start},
+		{"POST /exec/{id}/resize", x.resize},
+		{"GET /exec/{id}/json", x.inspect},
+	}
+}
+
+func (x execRoutes) create(w http.ResponseWriter, r *http.Request) error {
+	var req container.ExecCreateRequest
+	if err := decode(w, r, &req); err != nil {
+		return err
+	}
+	if err := checkDetachKeys(req.DetachKeys); err != nil {
+		return err
+	}
+	id, err := x.CreateExec(r.Context(), r.PathValue("id"), req)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusCreated, container.ExecCreateResponse{ID: id})
+}
+
+// start takes the connection over before the process starts, as clients expect:
+// they show no message of a refused upgrade. What fails then is written to the
+// stream, and the exec's exit code tells.
+func (x execRoutes) start(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	var req container.ExecStartRequest
+	if err := decodeOptional(w, r, &req); err != nil {
+		return err
+	}
+	ctx, cancel := streaming(r)
+	defer cancel()
+	e, err := x.InspectExec(ctx, id)
+	if err != nil {
+		return err
+	}
+	opts := engine.ExecStart{Detach: req.Detach, ConsoleSize: req.ConsoleSize}
+	if req.Detach {
+		ctx, cancel := changing(r)
+		defer cancel()
+		_, err := x.StartExec(ctx, id, opts)
+		return err
+	}
+	conn, err := hijack(w, r, e.ProcessConfig != nil && e.ProcessConfig.Tty)
+	if err != nil {
+		return err
+	}
+	defer conn.conn.Close()
+	s, err := x.StartExec(ctx, id, opts)
+	if err != nil {
+		log.G(ctx).WithError(err).Debugf("exec %s", id)
+		conn.write(stderr, []byte(messageOf(err)+"\r\n"))
+		return nil
+	}
+	conn.serve(ctx, s, ports{
+		stdin: e.OpenStdin, stdout: e.OpenStdout, stderr: e.OpenStderr || e.OpenStdout && conn.tty,
+		closeStdin: true, detachKeys: string(e.DetachKeys),
+	})
+	return nil
+}
+
+func (x execRoutes) resize(w http.ResponseWriter, r *http.Request) error {
+	h, wd, err := size(r)
+	if err != nil {
+		return err
+	}
+	return x.ResizeExec(r.Context(), r.PathValue("id"), h, wd)
+}
+
+func (x execRoutes) inspect(w http.ResponseWriter, r *http.Request) error {
+	e, err := x.InspectExec(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, e)
+}

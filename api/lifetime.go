@@ -1,0 +1,44 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// lifetime is what requests share of the server's own: streams end as soon as
+// it wants to stop, everything else gets a while to finish.
+type lifetime struct {
+	stopping context.Context // done when the server begins to stop
+	over     context.Context // done when it waits no longer
+}
+
+type lifetimeKey struct{}
+
+var errStopping = errors.New("the daemon stops")
+
+func lifetimeOf(r *http.Request) lifetime {
+	if l, ok := r.Context().Value(lifetimeKey{}).(lifetime); ok {
+		return l
+	}
+	return lifetime{stopping: context.Background(), over: context.Background()}
+}
+
+// streaming is the context of a request that lasts until its client leaves: it
+// also ends when the server begins to stop.
+func streaming(r *http.Request) (context.Context, context.CancelFunc) {
+	return joined(r.Context(), lifetimeOf(r).stopping)
+}
+
+// changing is the context of a request that changes something: a client that
+// leaves does not leave the change half done.
+func changing(r *http.Request) (context.Context, context.CancelFunc) {
+	return joined(context.WithoutCancel(r.Context()), lifetimeOf(r).over)
+}
+
+// joined is ctx that also ends when other does.
+func joined(ctx, other context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { cancel(errStopping) })
+	return ctx, func() { stop(); cancel(nil) }
+}

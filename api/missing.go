@@ -1,0 +1,62 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/common"
+)
+
+// missing are the endpoints of the Engine API that are not served yet. Source:
+// github.com/moby/moby/api, swagger.yaml; a test compares.
+var missing = []string{
+	"GET /containers/{id}/changes",
+	"GET /containers/{id}/export",
+	"GET /containers/{id}/stats",
+	"POST /containers/{id}/update",
+	"GET /containers/{id}/attach/ws",
+	"HEAD /containers/{id}/archive",
+	"GET /containers/{id}/archive",
+	"PUT /containers/{id}/archive",
+	"POST /containers/prune",
+	"POST /build",
+	"POST /build/prune",
+	"GET /images/search",
+	"GET /images/get",
+	"POST /images/prune",
+	"POST /auth",
+	"GET /system/df",
+	"PUT /volumes/{name}",
+	"POST /volumes/prune",
+	"POST /networks/{id}/connect",
+	"POST /networks/{id}/disconnect",
+	"POST /networks/prune",
+	"GET /distribution/{name...}",
+	"POST /session",
+	"POST /grpc",
+	// whole families
+	"/plugins", "/plugins/{name...}",
+	"/nodes", "/nodes/{id...}",
+	"/swarm", "/swarm/{verb...}",
+	"/services", "/services/{id...}",
+	"/tasks", "/tasks/{id...}",
+	"/secrets", "/secrets/{id...}",
+	"/configs", "/configs/{id...}",
+}
+
+func missingRoutes() []route {
+	out := make([]route, 0, len(missing))
+	for _, pattern := range missing {
+		out = append(out, route{pattern, func(http.ResponseWriter, *http.Request) error { return notImplemented(pattern) }})
+	}
+	return out
+}
+
+func notImplemented(endpoint string) error {
+	return fmt.Errorf("%s is not implemented by Gantry: %w", endpoint, errdefs.ErrNotImplemented)
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusNotFound, common.ErrorResponse{Message: "page not found"})
+}

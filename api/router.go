@@ -1,0 +1,153 @@
+// Package api serves the Docker Engine API, as far as Gantry has it, and the
+// routes for projects. It decides nothing: it reads requests, asks the engine
+// or the scheduler, and writes what they answer.
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"gantry/scheduler"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+)
+
+// handler serves a request. Its error is answered with the status of the
+// error's class, unless the response has begun.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// route is a pattern of http.ServeMux, without an API version, and its handler.
+type route struct {
+	pattern string
+	handle  handler
+}
+
+// Backends are what the routes call. All are required.
+type Backends struct {
+	Lifecycle   lifecycle
+	Control     control
+	Inspector   inspector
+	Logs        logSource
+	Attacher    attacher
+	Execs       execs
+	Images      imageStore
+	ImageSource imageSource
+	Volumes     volumeStore
+	Networks    networkStore
+	Events      eventSource
+	Host        host
+	Projects    projectStore
+	Driver      scheduler.Driver
+}
+
+// Handler returns the whole API over b.
+func Handler(b Backends, build Build) http.Handler {
+	mux := http.NewServeMux()
+	for _, routes := range [][]route{
+		containerRoutes{b.Lifecycle, b.Control, b.Inspector}.routes(),
+		logRoutes{b.Logs}.routes(),
+		attachRoutes{b.Attacher}.routes(),
+		execRoutes{b.Execs}.routes(),
+		imageRoutes{b.Images, b.ImageSource}.routes(),
+		volumeRoutes{b.Volumes}.routes(),
+		networkRoutes{b.Networks}.routes(),
+		eventRoutes{b.Events}.routes(),
+		systemRoutes{b.Host, build}.routes(),
+		projectRoutes{b.Projects, b.Driver, b.Inspector}.routes(),
+		missingRoutes(),
+		{{"/", notFound}},
+	} {
+		for _, rt := range routes {
+			mux.Handle(rt.pattern, serve(rt.handle))
+		}
+	}
+	return http.NewCrossOriginProtection().Handler(root{mux, "Gantry/" + build.Version + " (linux)"})
+}
+
+func serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := &tracked{ResponseWriter: w}
+		err := h(t, r)
+		if err == nil {
+			return
+		}
+		if t.begun {
+			log.G(r.Context()).WithError(err).Debugf("%s %s: after the response began", r.Method, r.URL.Path)
+			return
+		}
+		writeError(w, r, err)
+	})
+}
+
+// tracked remembers whether the response has begun.
+type tracked struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (t *tracked) WriteHeader(status int) {
+	t.begun = true
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *tracked) Write(p []byte) (int, error) {
+	t.begun = true
+	return t.ResponseWriter.Write(p)
+}
+
+// Hijack takes the connection: there is nobody to answer an error to after it.
+func (t *tracked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	t.begun = true
+	return http.NewResponseController(t.ResponseWriter).Hijack()
+}
+
+// Unwrap is for http.ResponseController.
+func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// root is in front of all routes: headers, versions, and who may ask.
+type root struct {
+	next   http.Handler
+	server string
+}
+
+func (h root) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	head := w.Header()
+	head.Set("Api-Version", newest.String())
+	head.Set("Docker-Experimental", "false")
+	head.Set("Ostype", "linux")
+	head.Set("Server", h.server)
+	if err := checkHost(r); err != nil {
+		writeError(w, r, err)
+		return
+	}
+	r, err := unversioned(r)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
+	h.next.ServeHTTP(w, r)
+}
+
+// checkHost refuses requests over TCP that name another host than this one: a
+// web page can make a browser resolve its own name to 127.0.0.1.
+func checkHost(r *http.Request) error {
+	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); !ok {
+		return nil
+	}
+	name := r.Host
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
+	}
+	if name == "localhost" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("host %q is not this machine's loopback: %w", r.Host, errdefs.ErrPermissionDenied)
+}
