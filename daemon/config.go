@@ -1,0 +1,147 @@
+// Package daemon puts the daemon together: configuration, the embedded
+// runtime, the engine and the server in front of it.
+package daemon
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// Where the daemon of a host lives when nobody says otherwise.
+const (
+	DefaultConfigFile = "/etc/gantry/daemon.json"
+	DefaultDataRoot   = "/var/lib/gantry"
+	DefaultExecRoot   = "/run/gantry"
+	DefaultSocket     = DefaultExecRoot + "/gantry.sock"
+	DefaultHost       = "unix://" + DefaultSocket
+	defaultGroup      = "gantry"
+)
+
+// Config is the daemon's configuration: the keys of daemon.json, named as
+// dockerd names them. Flags lie over the file.
+type Config struct {
+	DataRoot   string   `json:"data-root"`
+	ExecRoot   string   `json:"exec-root"`
+	Hosts      []string `json:"hosts"`
+	Group      string   `json:"group"`
+	Pidfile    string   `json:"pidfile"`
+	LogLevel   string   `json:"log-level"`
+	Containerd string   `json:"containerd"` // socket of an outside containerd, "" for the embedded one
+
+	LogDriver          string            `json:"log-driver"`
+	LogOpts            map[string]string `json:"log-opts"`
+	InsecureRegistries []string          `json:"insecure-registries"`
+	RegistryMirrors    []string          `json:"registry-mirrors"`
+	AddressPools       []AddressPool     `json:"default-address-pools"`
+	DNS                []string          `json:"dns"`
+	DNSSearch          []string          `json:"dns-search"`
+	DNSOptions         []string          `json:"dns-opts"`
+}
+
+// AddressPool is a range that networks get their subnets from: Base is cut
+// into subnets of Size bits.
+type AddressPool struct {
+	Base netip.Prefix `json:"base"`
+	Size int          `json:"size"`
+}
+
+// DefaultConfig is the configuration of a host's one daemon.
+func DefaultConfig() Config {
+	return Config{DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Group: defaultGroup, LogLevel: "info", LogDriver: "json-file"}
+}
+
+// Load reads the file at path over the defaults. A key that is not known is an
+// error; a file that is not there is one only when it was asked for.
+func Load(path string, asked bool) (Config, error) {
+	c := DefaultConfig()
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !asked {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("daemon configuration: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("daemon configuration %s%s: %w: %w", path, lineOf(b, err), err, errdefs.ErrInvalidArgument)
+	}
+	return c, c.check()
+}
+
+// lineOf tells the line of a JSON error, where the error knows its place.
+func lineOf(b []byte, err error) string {
+	var offset int64
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+	default:
+		// an unknown key: the decoder names it, the file says where it stands
+		if _, key, ok := strings.Cut(err.Error(), "unknown field "); ok {
+			if i := bytes.Index(b, []byte(key)); i >= 0 {
+				offset = int64(i)
+			}
+		}
+	}
+	if offset == 0 {
+		return ""
+	}
+	return fmt.Sprintf(":%d", 1+bytes.Count(b[:offset], []byte("\n")))
+}
+
+func (c *Config) check() error {
+	for _, p := range []struct{ key, path string }{{"data-root", c.DataRoot}, {"exec-root", c.ExecRoot}} {
+		if !filepath.IsAbs(p.path) {
+			return fmt.Errorf("%s %q must be an absolute path: %w", p.key, p.path, errdefs.ErrInvalidArgument)
+		}
+	}
+	if len(c.ExecRoot) > maxExecRoot {
+		return fmt.Errorf("exec-root %q is longer than %d characters, sockets below it would not fit the kernel's limit: %w", c.ExecRoot, maxExecRoot, errdefs.ErrInvalidArgument)
+	}
+	if c.LogDriver != "json-file" && c.LogDriver != "none" {
+		return fmt.Errorf("log-driver %q is not supported, use json-file or none: %w", c.LogDriver, errdefs.ErrInvalidArgument)
+	}
+	for _, p := range c.AddressPools {
+		if !p.Base.IsValid() || p.Size < p.Base.Bits() || p.Size > p.Base.Addr().BitLen() {
+			return fmt.Errorf("default-address-pools: base %v cannot be cut into subnets of size %d: %w", p.Base, p.Size, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}
+
+// maxExecRoot leaves room for the longest socket name below the exec root.
+const maxExecRoot = 30
+
+// hosts are the addresses to serve: those configured, else the socket in the
+// exec root.
+func (c *Config) hosts() []string {
+	if len(c.Hosts) > 0 {
+		return c.Hosts
+	}
+	return []string{"unix://" + filepath.Join(c.ExecRoot, "gantry.sock")}
+}
+
+// instance tells this daemon's names on the host from another's: "" for the
+// default roots, else six characters that depend on the roots alone.
+func (c *Config) instance() string {
+	if c.DataRoot == DefaultDataRoot && c.ExecRoot == DefaultExecRoot {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(c.DataRoot + "\x00" + c.ExecRoot))
+	return hex.EncodeToString(sum[:3])
+}

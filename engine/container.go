@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// ctr is one container in memory. Lifecycle operations (start, stop, remove,
+// restart) exclude each other through op; reading and signalling never wait
+// for them.
+type ctr struct {
+	id  string
+	dir string
+	op  chan struct{} // holds one token while no lifecycle operation runs
+
+	mu      sync.Mutex
+	rec     record
+	st      state
+	run     *run             // the current run; nil when there is no process
+	changed chan struct{}    // closed and replaced at every change of st
+	exits   int              // how many runs have ended
+	gone    bool             // removed
+	pending []*pendingAttach // streams that wait for the next start
+	restart *restarter       // the start that a policy has scheduled
+	backOff time.Duration    // the last wait before a policy's restart
+	last    runEnd           // how the latest run ended
+}
+
+// run is one life of a container's process.
+type run struct {
+	pid      int
+	ended    chan struct{} // closed when the process is gone and all of it is cleaned up
+	stopping bool          // somebody asked it to end: no policy applies
+	oom      bool
+	health   *monitor // nil without a health check
+}
+
+// runEnd tells how a run ended, for those who diagnose crash loops.
+type runEnd struct {
+	at   time.Time
+	ran  time.Duration
+	code int
+}
+
+// restarter is a scheduled start that can be called off.
+type restarter struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newCtr(rec record, st state, dir string) *ctr {
+	c := &ctr{id: rec.ID, dir: dir, rec: rec, st: st, op: make(chan struct{}, 1), changed: make(chan struct{})}
+	c.op <- struct{}{}
+	return c
+}
+
+// lock takes the right to change the container's life, until unlock.
+func (c *ctr) lock(ctx context.Context) error {
+	select {
+	case <-c.op:
+		return nil
+	default:
+	}
+	select {
+	case <-c.op:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("container %q: waiting for another operation on it: %w", c.name(), context.Cause(ctx))
+	}
+}
+
+func (c *ctr) unlock() { c.op <- struct{}{} }
+
+func (c *ctr) name() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec.Name
+}
+
+func (c *ctr) record() record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec
+}
+
+func (c *ctr) state() state {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.st
+}
+
+// current returns the run that is under way, or an error that says why there
+// is none.
+func (c *ctr) current() (*run, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.run == nil || !c.st.alive() {
+		return nil, fmt.Errorf("container %q is not running: %w", c.rec.Name, errdefs.ErrFailedPrecondition)
+	}
+	return c.run, nil
+}
+
+// update changes the state, writes it and wakes those who wait for a change.
+// A state that cannot be written is still the truth: the error is returned for
+// the log, and the next change writes it again.
+func (c *ctr) update(f func(*state)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.st)
+	return c.saveLocked()
+}
+
+func (c *ctr) saveLocked() error {
+	close(c.changed)
+	c.changed = make(chan struct{})
+	if c.gone {
+		return nil
+	}
+	return writeJSON(filepath.Join(c.dir, "state.json"), &c.st)
+}
+
+// await blocks until done says so of the container's state, or ctx ends. done
+// is called with the container locked.
+func (c *ctr) await(ctx context.Context, done func() (bool, error)) error {
+	for {
+		c.mu.Lock()
+		ok, err := done()
+		changed := c.changed
+		c.mu.Unlock()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (c *ctr) logPath() string { return filepath.Join(c.dir, c.id+"-json.log") }
+
+// WaitContainer returns a channel that gets the container's exit code once it
+// is not running, has ended a run from now on, or is removed. The wait is
+// registered when WaitContainer returns; it ends with ctx.
+func (e *Engine) WaitContainer(ctx context.Context, ref string, cond container.WaitCondition) (<-chan container.WaitResponse, error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	exits := c.exits
+	c.mu.Unlock()
+	var done func() (bool, error)
+	switch cond {
+	case "", container.WaitConditionNotRunning:
+		done = func() (bool, error) { return !c.st.alive() && c.st.Status != container.StateRestarting || c.gone, nil }
+	case container.WaitConditionNextExit:
+		done = func() (bool, error) { return c.exits > exits || c.gone, nil }
+	case container.WaitConditionRemoved:
+		done = func() (bool, error) { return c.gone, nil }
+	default:
+		return nil, fmt.Errorf("wait condition %q is unknown: %w", cond, errdefs.ErrInvalidArgument)
+	}
+	out := make(chan container.WaitResponse, 1)
+	go func() {
+		defer close(out)
+		if err := c.await(ctx, done); err != nil {
+			out <- container.WaitResponse{StatusCode: -1, Error: &container.WaitExitError{Message: err.Error()}}
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		out <- container.WaitResponse{StatusCode: int64(c.st.ExitCode)}
+	}()
+	return out, nil
+}

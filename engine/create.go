@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	ctd "gantry/containerd"
+	"gantry/containerd/spec"
+	"gantry/volumes"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/network"
+)
+
+// creation is what a container is to be, whoever asks.
+type creation struct {
+	ID, Name   string
+	Image      string
+	Platform   string
+	Config     container.Config
+	HostConfig container.HostConfig
+	Networks   []attachment
+	Carried    map[string]string // mount target to the anonymous volume to take over
+}
+
+// CreateContainer makes a container for the Engine API.
+func (e *Engine) CreateContainer(ctx context.Context, name string, req container.CreateRequest) (container.CreateResponse, error) {
+	if req.Config == nil {
+		return container.CreateResponse{}, fmt.Errorf("create container: no configuration given: %w", errdefs.ErrInvalidArgument)
+	}
+	s := creation{ID: randomID(), Name: strings.TrimPrefix(name, "/"), Image: req.Config.Image, Config: *req.Config}
+	if req.HostConfig != nil {
+		s.HostConfig = *req.HostConfig
+	}
+	if s.Name == "" {
+		s.Name = e.freeName()
+	}
+	if req.NetworkingConfig != nil {
+		for n, ep := range req.NetworkingConfig.EndpointsConfig {
+			if ep == nil {
+				ep = &network.EndpointSettings{}
+			}
+			s.Networks = append(s.Networks, attachment{Network: n, Settings: *ep.Copy()})
+		}
+	}
+	warnings, err := e.create(ctx, s)
+	if err != nil {
+		return container.CreateResponse{}, err
+	}
+	if warnings == nil {
+		warnings = []string{}
+	}
+	return container.CreateResponse{ID: s.ID, Warnings: warnings}, nil
+}
+
+// undoList collects what brings a half-done operation back, last first.
+type undoList []func(context.Context) error
+
+func (u *undoList) add(f func(context.Context) error) { *u = append(*u, f) }
+
+func (u undoList) run(ctx context.Context) error {
+	var errs []error
+	for i := len(u) - 1; i >= 0; i-- {
+		errs = append(errs, u[i](ctx))
+	}
+	return errJoin(errs...)
+}
+
+// create makes a container complete but for its process: file system, volumes,
+// namespace with addresses, files, runtime spec. What it did is undone when a
+// part fails; a container of that ID that is there already is success.
+func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err error) {
+	if c, err := e.find(s.ID); err == nil && c.id == s.ID {
+		return nil, nil
+	}
+	if err := e.reserveName(s.Name, s.ID); err != nil {
+		return nil, err
+	}
+	var undo undoList
+	undo.add(func(context.Context) error { e.releaseName(s.Name, s.ID); return nil })
+	defer func() {
+		if err != nil {
+			cctx, cancel := e.cleanupContext()
+			defer cancel()
+			err = fmt.Errorf("create container %q: %w", s.Name, errJoin(err, undo.run(cctx)))
+		}
+	}()
+
+	img, err := e.rt.Image(ctx, s.Image)
+	if err != nil {
+		return nil, fmt.Errorf("no such image %q here, pull it first: %w", s.Image, err)
+	}
+	rec := record{ID: s.ID, Name: s.Name, Created: time.Now().UTC(), Image: s.Image, ImageID: img.ID, Platform: s.Platform, Config: s.Config, HostConfig: s.HostConfig}
+	if err := e.complete(&rec, s.Networks, img); err != nil {
+		return nil, err
+	}
+	if warnings, err = spec.Check(rec.Config, rec.HostConfig, e.facts); err != nil {
+		return nil, err
+	}
+	if rec.Mounts, err = volumes.Points(rec.Config, rec.HostConfig, s.Carried, func(target string) string { return anonymousName(rec.ID, target) }); err != nil {
+		return nil, err
+	}
+
+	dir := filepath.Join(e.cfg.DataRoot, "containers", rec.ID)
+	if err := os.Mkdir(dir, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	undo.add(func(context.Context) error { return os.RemoveAll(dir) })
+	c := newCtr(rec, state{Status: container.StateCreated}, dir)
+
+	fresh, err := e.makeVolumes(ctx, c, &rec, &undo)
+	if err != nil {
+		return nil, err
+	}
+	root, err := e.rt.PrepareRoot(ctx, rec.ID, s.Image)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(root.Abort)
+	netns, err := e.prepareNetwork(ctx, c, &rec)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(func(ctx context.Context) error { return e.net.Release(ctx, rec.ID) })
+	oci := ctd.ContainerSpec{ID: rec.ID, Image: rec.Image, Group: rec.Config.Labels[labelProject], Labels: indexLabels(rec.Config.Labels)}
+	err = root.With(ctx, func(path string) error {
+		if err := e.fillVolumes(ctx, &rec, fresh, path); err != nil {
+			return err
+		}
+		in, err := e.specInput(c, &rec, netns)
+		if err != nil {
+			return err
+		}
+		in.Rootfs = path
+		oci.Spec, err = spec.Build(in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if oci.Record, err = json.Marshal(rec); err != nil {
+		return nil, err
+	}
+	if err := c.update(func(*state) {}); err != nil {
+		return nil, err
+	}
+	if err := e.rt.CreateContainer(ctx, oci); err != nil {
+		return nil, err
+	}
+	// from here on it exists
+	if err := os.Remove(filepath.Join(dir, "intent.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.G(ctx).WithError(err).Warn("intent of a made container")
+	}
+	c.rec = rec
+	c.process = oci.Spec.Process
+	e.mu.Lock()
+	e.containers[rec.ID] = c
+	e.mu.Unlock()
+	e.emitContainer(c, events.ActionCreate, nil)
+	return warnings, nil
+}
+
+// complete fills in what the request leaves to the image, the daemon and
+// Docker's defaults.
+func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error {
+	cfg, host := &rec.Config, &rec.HostConfig
+	cfg.Labels = maps.Clone(cfg.Labels)
+	if err := spec.Merge(cfg, img.Config); err != nil {
+		return err
+	}
+	if len(cfg.Entrypoint)+len(cfg.Cmd) == 0 {
+		return fmt.Errorf("neither the container nor image %q has a command: %w", rec.Image, errdefs.ErrInvalidArgument)
+	}
+	if _, ok := cfg.Labels[labelProject]; ok {
+		cfg.Labels[labelImage] = img.ID
+	}
+	if host.LogConfig.Type == "" {
+		host.LogConfig.Type = e.cfg.LogDriver
+		if host.LogConfig.Type == "json-file" && len(host.LogConfig.Config) == 0 {
+			host.LogConfig.Config = maps.Clone(e.cfg.LogOpts)
+		}
+	}
+	if err := checkLogConfig(host.LogConfig.Type, host.LogConfig.Config); err != nil {
+		return err
+	}
+	if err := e.resolveModes(host); err != nil {
+		return err
+	}
+	rec.Networks = orderNetworks(nets, host.NetworkMode)
+	if cfg.Hostname == "" && !host.NetworkMode.IsContainer() {
+		cfg.Hostname = short(rec.ID)
+		if host.NetworkMode.IsHost() || host.UTSMode.IsHost() {
+			cfg.Hostname, _ = os.Hostname()
+		}
+	}
+	if host.RestartPolicy.Name == "" {
+		host.RestartPolicy.Name = container.RestartPolicyDisabled
+	}
+	if host.AutoRemove && !host.RestartPolicy.IsNone() {
+		return fmt.Errorf("a container that is removed at its end cannot have restart policy %q: %w", host.RestartPolicy.Name, errdefs.ErrInvalidArgument)
+	}
+	if host.ShmSize == 0 {
+		host.ShmSize = spec.ShmSize(*host)
+	}
+	return checkHealth(cfg.Healthcheck)
+}
+
+// resolveModes turns names in container:X modes into IDs, so that a rename of
+// X changes nothing.
+func (e *Engine) resolveModes(h *container.HostConfig) error {
+	for what, mode := range map[string]*string{"network": (*string)(&h.NetworkMode), "pid": (*string)(&h.PidMode), "ipc": (*string)(&h.IpcMode)} {
+		name, ok := strings.CutPrefix(*mode, "container:")
+		if !ok {
+			continue
+		}
+		c, err := e.find(name)
+		if err != nil {
+			return fmt.Errorf("%s mode %q: %w", what, *mode, err)
+		}
+		*mode = "container:" + c.id
+	}
+	if h.NetworkMode == "" || h.NetworkMode == "default" {
+		h.NetworkMode = "bridge"
+	}
+	return nil
+}
+
+// indexLabels are those of a container's labels by which containerd's own
+// tools can find it; the whole of them is in the record.
+func indexLabels(labels map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, k := range []string{labelProject, labelService, labelNumber} {
+		if v, ok := labels[k]; ok && len(k)+len(v) < 4096 {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// anonymousName names the volume behind a container's mount that has no name.
+func anonymousName(id, target string) string { return hashID(id, target) }

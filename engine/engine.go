@@ -1,0 +1,137 @@
+// Package engine owns the runtime's objects: containers, images, networks,
+// volumes, their names and events. It is the only writer of all of them, and it
+// supervises what runs: health checks, restart policies, recovery.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	ctd "gantry/containerd"
+	"gantry/containerd/spec"
+	"gantry/network"
+	"gantry/volumes"
+
+	"github.com/containerd/errdefs"
+	"github.com/hashicorp/go-multierror"
+)
+
+// Config says where an engine keeps things and what it works with.
+type Config struct {
+	DataRoot string // records and data that outlive a reboot
+	RunRoot  string // what a reboot wipes; its path has at most 60 characters
+	Instance string // tells daemons of one host apart, "" for the default one
+	InitPath string // binary that is PID 1 in containers with init
+	// LogDriver and LogOpts are for containers that do not choose.
+	LogDriver string
+	LogOpts   map[string]string
+	Version   string
+}
+
+// Engine implements scheduler.Driver and the Engine API's verbs.
+type Engine struct {
+	cfg     Config
+	rt      *ctd.Runtime
+	net     *network.Manager
+	volumes *volumes.Store
+	bus     *bus
+	facts   spec.Facts
+
+	ctx    context.Context // ends when the engine closes
+	cancel context.CancelFunc
+	work   sync.WaitGroup // ends of containers that are being dealt with
+
+	cgroups sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
+
+	mu         sync.RWMutex
+	containers map[string]*ctr
+	names      map[string]string // name to container ID, those being made included
+	execs      map[string]*execution
+	running    map[string]*execution // execs whose end is awaited, health probes included
+	projects   map[string]*projectLock
+	creating   map[string]*sync.Mutex // network and volume names that are being made
+}
+
+// Open takes over what an earlier engine on the same roots left: containers
+// that run are adopted, what broke off is undone, and Recover starts again what
+// is meant to run.
+func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager, vols *volumes.Store) (*Engine, error) {
+	for _, d := range []string{filepath.Join(cfg.DataRoot, "containers"), filepath.Join(cfg.DataRoot, "projects"), filepath.Join(cfg.RunRoot, "io")} {
+		if err := os.MkdirAll(d, 0o710); err != nil {
+			return nil, fmt.Errorf("engine: %w", err)
+		}
+	}
+	facts, err := spec.Detect()
+	if err != nil {
+		return nil, fmt.Errorf("engine: what the host offers: %w", err)
+	}
+	e := &Engine{
+		cfg: cfg, rt: rt, net: net, volumes: vols, bus: newBus(), facts: facts,
+		containers: map[string]*ctr{}, names: map[string]string{}, execs: map[string]*execution{},
+		running: map[string]*execution{}, projects: map[string]*projectLock{}, creating: map[string]*sync.Mutex{},
+	}
+	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := e.adopt(ctx); err != nil {
+		e.cancel()
+		return nil, fmt.Errorf("engine: take over what was there: %w", err)
+	}
+	go e.dispatch(rt.Exits(e.ctx), rt.OOMs(e.ctx))
+	return e, nil
+}
+
+// Close stops supervising. Containers run on.
+func (e *Engine) Close() {
+	e.bus.close()
+	e.cancel()
+	for _, c := range e.all() {
+		c.dropPending(fmt.Errorf("the daemon stops: %w", errdefs.ErrUnavailable))
+		c.mu.Lock()
+		r := c.run
+		c.mu.Unlock()
+		if r != nil {
+			r.health.stop()
+		}
+	}
+	done := make(chan struct{})
+	go func() { e.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(closeEnd):
+	}
+}
+
+// closeEnd bounds how long Close waits for ends that are being dealt with;
+// what is not finished then is finished by the next Open.
+const closeEnd = 5 * time.Second
+
+// cleanupContext bounds cleaning up, which a caller's cancel does not reach.
+func (e *Engine) cleanupContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), time.Minute)
+}
+
+func errJoin(errs ...error) error {
+	var all *multierror.Error
+	for _, err := range errs {
+		if err != nil {
+			all = multierror.Append(all, err)
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	if len(all.Errors) == 1 {
+		return all.Errors[0]
+	}
+	return all
+}
+
+func ignoreNotFound(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,294 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	ctd "gantry/containerd"
+	"gantry/containerd/spec"
+	"gantry/containerd/stdio"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+)
+
+// execEnd bounds how long a process that was killed may take to be gone.
+const execEnd = 10 * time.Second
+
+// execution is a process besides a container's main one.
+type execution struct {
+	id  string
+	c   *ctr
+	req container.ExecCreateRequest
+
+	mu      sync.Mutex
+	started bool
+	running bool
+	pid     int
+	code    *int
+	ended   chan struct{} // closed when the process is gone
+}
+
+func randomID() string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails, by its documentation
+	return hex.EncodeToString(b)
+}
+
+func (e *Engine) newExec(c *ctr, req container.ExecCreateRequest) *execution {
+	return &execution{id: randomID(), c: c, req: req, ended: make(chan struct{})}
+}
+
+// CreateExec prepares a process in a running container; StartExec runs it.
+func (e *Engine) CreateExec(ctx context.Context, ref string, req container.ExecCreateRequest) (string, error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return "", err
+	}
+	if len(req.Cmd) == 0 {
+		return "", fmt.Errorf("exec in container %q: no command given: %w", c.name(), errdefs.ErrInvalidArgument)
+	}
+	if _, err := c.current(); err != nil {
+		return "", err
+	}
+	if c.state().Status == container.StatePaused {
+		return "", fmt.Errorf("container %q is paused, unpause it before exec: %w", c.name(), errdefs.ErrConflict)
+	}
+	x := e.newExec(c, req)
+	e.mu.Lock()
+	e.execs[x.id] = x
+	e.mu.Unlock()
+	return x.id, nil
+}
+
+func (e *Engine) findExec(id string) (*execution, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if x, ok := e.execs[id]; ok {
+		return x, nil
+	}
+	return nil, fmt.Errorf("No such exec instance: %s: %w", id, errdefs.ErrNotFound)
+}
+
+// StartExec runs a prepared process. Detached, it returns no stream.
+func (e *Engine) StartExec(ctx context.Context, id string, opts ExecStart) (*Stream, error) {
+	x, err := e.findExec(id)
+	if err != nil {
+		return nil, err
+	}
+	attach := !opts.Detach
+	s, err := e.launch(ctx, x, attach, opts.ConsoleSize)
+	if err != nil {
+		return nil, err
+	}
+	e.emitContainer(x.c, events.ActionExecStart, map[string]string{"execID": x.id})
+	go func() {
+		<-x.ended
+		e.emitContainer(x.c, events.ActionExecDie, map[string]string{"execID": x.id, "exitCode": fmt.Sprint(*x.code)})
+		// its code can be asked for a while after its end
+		t := time.NewTimer(execKept)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-e.ctx.Done():
+		}
+		e.mu.Lock()
+		delete(e.execs, x.id)
+		e.mu.Unlock()
+	}()
+	if !attach {
+		return nil, nil
+	}
+	return s, nil
+}
+
+// execKept is how long a finished exec can be inspected.
+const execKept = 5 * time.Minute
+
+// launch starts the process of x; the stream is connected before it runs.
+func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2]uint) (_ *Stream, err error) {
+	r, err := x.c.current()
+	if err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	if x.started {
+		x.mu.Unlock()
+		return nil, fmt.Errorf("exec %s has already run: %w", short(x.id), errdefs.ErrConflict)
+	}
+	x.started = true
+	x.mu.Unlock()
+	base, err := e.process(ctx, x.c)
+	if err != nil {
+		return nil, err
+	}
+	p, err := spec.Process(base, x.req, fmt.Sprintf("/proc/%d/root", r.pid))
+	if err != nil {
+		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
+	}
+	if size == nil {
+		size = x.req.ConsoleSize
+	}
+	if size != nil && x.req.Tty {
+		p.ConsoleSize = consoleBox(*size)
+	}
+	io := processIO{}
+	socket := ""
+	if attach {
+		socket = e.socket(x.id)
+		io = newProcessIO(stdio.Config{Socket: socket, AwaitClient: true, CloseStdin: true}, x.req.AttachStdin, x.req.Tty)
+	}
+	e.mu.Lock()
+	e.running[x.id] = x
+	e.mu.Unlock()
+	fail := func(err error) (*Stream, error) {
+		e.mu.Lock()
+		delete(e.running, x.id)
+		e.mu.Unlock()
+		x.finish(126)
+		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
+	}
+	if err := e.rt.Exec(ctx, ctd.ExecOptions{ContainerID: x.c.id, ExecID: x.id, Process: p, Stdin: io.stdin, Stdout: io.stdout, Stderr: io.stderr}); err != nil {
+		return fail(err)
+	}
+	var s *Stream
+	if attach {
+		raw, err := stdio.Attach(ctx, socket, withStdin(x.req.AttachStdin)...)
+		if err != nil {
+			return fail(errJoin(err, e.dropExec(x)))
+		}
+		s = newStream(raw, x.req.Tty, x.req.AttachStdin)
+	}
+	pid, err := e.rt.StartExec(ctx, x.c.id, x.id)
+	if err != nil {
+		if s != nil {
+			s.Close()
+		}
+		return fail(errJoin(err, e.dropExec(x)))
+	}
+	x.mu.Lock()
+	x.running, x.pid = x.code == nil, pid
+	x.mu.Unlock()
+	return s, nil
+}
+
+// dropExec deletes what is left of a process in the runtime.
+func (e *Engine) dropExec(x *execution) error {
+	ctx, cancel := e.cleanupContext()
+	defer cancel()
+	_, _, err := e.rt.DeleteExec(ctx, x.c.id, x.id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// finish notes the end of the process, once.
+func (x *execution) finish(code int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.code == nil {
+		x.code, x.running = &code, false
+		close(x.ended)
+	}
+}
+
+// execExited takes the runtime's word that an exec's process ended.
+func (e *Engine) execExited(execID string, code int) {
+	e.mu.Lock()
+	x := e.running[execID]
+	delete(e.running, execID)
+	e.mu.Unlock()
+	if x == nil {
+		return
+	}
+	if err := e.dropExec(x); err != nil {
+		log.G(e.ctx).WithError(err).Debugf("exec %s of container %q", short(execID), x.c.name())
+	}
+	x.finish(code)
+}
+
+// runExec runs a prepared process to its end and copies its output to out. A
+// process that outlives ctx is killed.
+func (e *Engine) runExec(ctx context.Context, x *execution, out io.Writer) (code int, err error) {
+	s, err := e.launch(ctx, x, true, nil)
+	if err != nil {
+		return -1, err
+	}
+	defer s.Close()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		for {
+			_, p, err := s.Next()
+			if err != nil {
+				return
+			}
+			out.Write(p)
+		}
+	}()
+	select {
+	case <-x.ended:
+	case <-ctx.Done():
+		kill, cancel := e.cleanupContext()
+		defer cancel()
+		kerr := e.rt.Kill(kill, x.c.id, x.id, syscall.SIGKILL, false)
+		select {
+		case <-x.ended:
+		case <-time.After(execEnd):
+			err = fmt.Errorf("exec %s in container %q does not die: %w", short(x.id), x.c.name(), errdefs.ErrUnavailable)
+			x.finish(137)
+		}
+		s.Close()
+		<-copied
+		return -1, errJoin(context.Cause(ctx), err, ignoreNotFound(kerr))
+	}
+	// a child that keeps the output open must not hold the result back
+	select {
+	case <-copied:
+	case <-time.After(time.Second):
+		s.Close()
+		<-copied
+	}
+	return *x.code, nil
+}
+
+// ResizeExec sets the size of an exec's terminal.
+func (e *Engine) ResizeExec(ctx context.Context, id string, height, width uint) error {
+	x, err := e.findExec(id)
+	if err != nil {
+		return err
+	}
+	return e.rt.Resize(ctx, x.c.id, x.id, int(width), int(height))
+}
+
+// InspectExec tells how an exec stands.
+func (e *Engine) InspectExec(_ context.Context, id string) (container.ExecInspectResponse, error) {
+	x, err := e.findExec(id)
+	if err != nil {
+		return container.ExecInspectResponse{}, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := container.ExecInspectResponse{
+		ID: x.id, Running: x.running, ExitCode: x.code, ContainerID: x.c.id, Pid: x.pid,
+		OpenStdin: x.req.AttachStdin, OpenStdout: x.req.AttachStdout, OpenStderr: x.req.AttachStderr, DetachKeys: []byte(x.req.DetachKeys),
+		ProcessConfig: &container.ExecProcessConfig{Tty: x.req.Tty, Entrypoint: x.req.Cmd[0], Arguments: x.req.Cmd[1:], User: x.req.User},
+	}
+	if x.req.Privileged {
+		r.ProcessConfig.Privileged = &x.req.Privileged
+	}
+	return r, nil
+}
+
+// socket is where the shim serves the streams of a process.
+func (e *Engine) socket(id string) string { return filepath.Join(e.cfg.RunRoot, "io", id[:32]+".sock") }

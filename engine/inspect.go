@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/storage"
+)
+
+// InspectContainer tells all that is known about a container, in Docker's shape.
+func (e *Engine) InspectContainer(_ context.Context, ref string) (container.InspectResponse, error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return container.InspectResponse{}, err
+	}
+	c.mu.Lock()
+	rec, st := c.rec, c.st
+	c.mu.Unlock()
+	path, args := commandOf(&rec.Config)
+	host := rec.HostConfig
+	config := rec.Config
+	r := container.InspectResponse{
+		ID: rec.ID, Created: stamp(rec.Created), Path: path, Args: args, State: stateOf(&st),
+		Image: rec.ImageID, Name: "/" + rec.Name, RestartCount: st.RestartCount,
+		ResolvConfPath: filepath.Join(c.dir, "resolv.conf"), HostnamePath: filepath.Join(c.dir, "hostname"), HostsPath: filepath.Join(c.dir, "hosts"),
+		Driver: "overlayfs", Platform: "linux", HostConfig: &host, Config: &config, Mounts: e.mountPoints(&rec),
+		GraphDriver:     &storage.DriverData{Name: "overlayfs", Data: map[string]string{}},
+		NetworkSettings: e.networkSettings(c, &rec, &st),
+		ExecIDs:         e.execIDs(c.id),
+	}
+	if host.LogConfig.Type != "none" {
+		r.LogPath = c.logPath()
+	}
+	return r, nil
+}
+
+func stateOf(s *state) *container.State {
+	return &container.State{
+		Status: s.Status, Running: s.alive() || s.Status == container.StateRestarting, Paused: s.Status == container.StatePaused,
+		Restarting: s.Status == container.StateRestarting, OOMKilled: s.OOMKilled, Dead: s.Status == container.StateDead,
+		Pid: s.Pid, ExitCode: s.ExitCode, Error: s.Error, StartedAt: stamp(s.StartedAt), FinishedAt: stamp(s.FinishedAt), Health: s.Health,
+	}
+}
+
+// stamp is Docker's way to write a moment; the zero time included.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// commandOf is what is executed: the entrypoint's first word and the rest.
+func commandOf(c *container.Config) (path string, args []string) {
+	argv := append(append([]string{}, c.Entrypoint...), c.Cmd...)
+	if len(argv) == 0 {
+		return "", []string{}
+	}
+	return argv[0], argv[1:]
+}
+
+func (e *Engine) execIDs(id string) []string {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	var out []string
+	for _, x := range e.execs {
+		if x.c.id == id {
+			out = append(out, x.id)
+		}
+	}
+	return out
+}
+
+// mountPoints is where the container's mounts come from and stand.
+func (e *Engine) mountPoints(rec *record) []container.MountPoint {
+	out := make([]container.MountPoint, 0, len(rec.Mounts))
+	for i := range rec.Mounts {
+		out = append(out, rec.Mounts[i].MountPoint(e.volumes.Path))
+	}
+	return out
+}
+
+func (e *Engine) networkSettings(c *ctr, rec *record, st *state) *container.NetworkSettings {
+	s := &container.NetworkSettings{SandboxID: rec.ID, Ports: network.PortMap{}, Networks: map[string]*network.EndpointSettings{}}
+	if st.alive() {
+		s.SandboxKey = e.net.Path(c.id)
+	}
+	for p := range rec.Config.ExposedPorts {
+		s.Ports[p] = nil
+	}
+	if st.alive() {
+		for p, b := range st.Ports {
+			s.Ports[p] = b
+		}
+	} else {
+		clear(s.Ports)
+	}
+	for _, a := range rec.Networks {
+		ep := a.Settings.Copy()
+		if got := st.Endpoints[a.Network]; got != nil {
+			ep = got.Copy()
+			if !st.alive() { // addresses belong to running containers, as people know it
+				ep.IPAddress, ep.Gateway, ep.IPv6Gateway, ep.GlobalIPv6Address = noAddr, noAddr, noAddr, noAddr
+				ep.IPPrefixLen, ep.GlobalIPv6PrefixLen = 0, 0
+			}
+		}
+		s.Networks[a.Network] = ep
+	}
+	if len(rec.Networks) == 0 && !rec.HostConfig.NetworkMode.IsContainer() {
+		mode := string(rec.HostConfig.NetworkMode)
+		s.Networks[mode] = &network.EndpointSettings{}
+	}
+	return s
+}
+
+// architecture of this build, as images name it.
+func architecture() string { return runtime.GOARCH }

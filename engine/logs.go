@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gantry/containerd/jsonlog"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/go-units"
+)
+
+// logReader follows a container's log until the container ends.
+type logReader struct {
+	*jsonlog.Reader
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func (r *logReader) Next() (LogEntry, error) {
+	e, err := r.Reader.Next(r.ctx)
+	if err != nil {
+		return LogEntry{}, err
+	}
+	return LogEntry{Stream: e.Stream, Time: e.Time, Line: e.Line}, nil
+}
+
+func (r *logReader) Close() error {
+	r.cancel()
+	return r.Reader.Close()
+}
+
+// ContainerLogs opens a container's log; tty tells that it is one stream.
+func (e *Engine) ContainerLogs(ctx context.Context, ref string, opts LogOptions) (r LogReader, tty bool, err error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return nil, false, err
+	}
+	rec := c.record()
+	if rec.HostConfig.LogConfig.Type == "none" {
+		return nil, false, fmt.Errorf("container %q has the log driver \"none\", so there is nothing to read: %w", rec.Name, errdefs.ErrNotImplemented)
+	}
+	raw, err := jsonlog.Open(c.logPath(), jsonlog.Options{Tail: opts.Tail, Since: opts.Since, Until: opts.Until, Follow: opts.Follow, Stdout: opts.Stdout, Stderr: opts.Stderr})
+	if err != nil {
+		return nil, false, fmt.Errorf("logs of container %q: %w", rec.Name, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	if opts.Follow {
+		go func() {
+			defer raw.Finish()
+			c.await(ctx, func() (bool, error) { return c.gone || c.run == nil && !e.restarting(c), nil })
+		}()
+	}
+	return &logReader{Reader: raw, ctx: ctx, cancel: cancel}, rec.Config.Tty, nil
+}
+
+// restarting tells whether a policy is about to start the container again. The
+// container is locked.
+func (e *Engine) restarting(c *ctr) bool { return c.st.Status == "restarting" }
+
+// lastLines are the last n lines of a container's log, for error messages;
+// none when there is no log.
+func (e *Engine) lastLines(c *ctr, n int) []string {
+	r, err := jsonlog.Open(c.logPath(), jsonlog.Options{Tail: n})
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	var out []string
+	for len(out) < n {
+		entry, err := r.Next(e.ctx)
+		if err != nil {
+			break
+		}
+		out = append(out, strings.TrimRight(string(entry.Line), "\r\n"))
+	}
+	return out
+}
+
+// logLimits reads the json-file driver's options; what is not given or cannot
+// be read is left to the log's defaults. checkLogConfig has refused the latter.
+func logLimits(opts map[string]string) (maxSize int64, maxFile int) {
+	if s := opts["max-size"]; s != "" {
+		maxSize, _ = units.RAMInBytes(s)
+	}
+	if s := opts["max-file"]; s != "" {
+		maxFile, _ = strconv.Atoi(s)
+	}
+	return maxSize, maxFile
+}
+
+// checkLogConfig refuses log drivers and options that would not be honoured.
+func checkLogConfig(driver string, opts map[string]string) error {
+	switch driver {
+	case "", "json-file", "none":
+	default:
+		return fmt.Errorf("log driver %q is not supported, use json-file or none: %w", driver, errdefs.ErrInvalidArgument)
+	}
+	for k, v := range opts {
+		var err error
+		switch {
+		case driver == "none":
+			err = fmt.Errorf("takes no options")
+		case k == "max-size":
+			_, err = units.RAMInBytes(v)
+		case k == "max-file":
+			var n int
+			if n, err = strconv.Atoi(v); err == nil && n < 1 {
+				err = fmt.Errorf("must be at least 1")
+			}
+		case k == "mode" && v == "blocking", k == "compress" && v == "false":
+		default:
+			err = fmt.Errorf("is not supported")
+		}
+		if err != nil {
+			return fmt.Errorf("log option %s=%q: %v: %w", k, v, err, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gantry/project"
+
+	"github.com/containerd/errdefs"
+)
+
+// projectLock lets one command at a time work on a project.
+type projectLock struct {
+	token  chan struct{}
+	holder string
+}
+
+// LockProject takes a project for the command that holder describes. waiting is
+// called once, with the present holder, when somebody else has it.
+func (e *Engine) LockProject(ctx context.Context, name, holder string, waiting func(holder string)) (unlock func(), err error) {
+	e.mu.Lock()
+	l, ok := e.projects[name]
+	if !ok {
+		l = &projectLock{token: make(chan struct{}, 1)}
+		l.token <- struct{}{}
+		e.projects[name] = l
+	}
+	e.mu.Unlock()
+	select {
+	case <-l.token:
+	default:
+		e.mu.RLock()
+		other := l.holder
+		e.mu.RUnlock()
+		if waiting != nil {
+			waiting(other)
+		}
+		select {
+		case <-l.token:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("project %q: waiting for %q to finish: %w", name, other, context.Cause(ctx))
+		case <-e.ctx.Done():
+			return nil, fmt.Errorf("project %q: the daemon stops: %w", name, errdefs.ErrUnavailable)
+		}
+	}
+	e.mu.Lock()
+	l.holder = holder
+	e.mu.Unlock()
+	return func() { l.token <- struct{}{} }, nil
+}
+
+func (e *Engine) projectPath(name string) string {
+	return filepath.Join(e.cfg.DataRoot, "projects", name+".json")
+}
+
+// SaveProject keeps what was last asked for of a project.
+func (e *Engine) SaveProject(p *project.Project) error {
+	return writeJSON(e.projectPath(p.Name), p)
+}
+
+// LoadProject returns what was last asked for; ErrNotFound when nobody asked.
+func (e *Engine) LoadProject(name string) (*project.Project, error) {
+	if name != filepath.Base(name) || strings.HasPrefix(name, ".") {
+		return nil, fmt.Errorf("project name %q: %w", name, errdefs.ErrInvalidArgument)
+	}
+	var p project.Project
+	err := readJSON(e.projectPath(name), &p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("project %q is not known here: %w", name, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// ForgetProject drops what was last asked for.
+func (e *Engine) ForgetProject(name string) error {
+	if err := os.Remove(e.projectPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Projects returns the names of projects that have containers, sorted.
+func (e *Engine) Projects(context.Context) ([]string, error) {
+	seen := map[string]bool{}
+	var out []string
+	for _, c := range e.all() {
+		if p := c.record().Config.Labels[project.LabelProject]; p != "" && !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}

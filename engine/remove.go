@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+)
+
+// RemoveContainer deletes a container with all that belongs to it; one that
+// runs only when forced.
+func (e *Engine) RemoveContainer(ctx context.Context, ref string, opts RemoveOptions) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	return e.remove(ctx, c, opts)
+}
+
+func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
+	if !opts.Force {
+		if st := c.state(); st.alive() || st.Status == container.StateRestarting {
+			return fmt.Errorf("container %q is %s: stop it before removing it, or force the removal: %w", c.name(), st.Status, errdefs.ErrConflict)
+		}
+	}
+	c.callOffRestart()
+	c.mu.Lock()
+	r := c.run
+	if r != nil {
+		r.stopping = true
+	}
+	c.mu.Unlock()
+	if r != nil {
+		// before the lock: a stop that waits for the process gets it sooner
+		if err := e.kill(c, r); err != nil {
+			return err
+		}
+	}
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	c.callOffRestart()
+	c.mu.Lock()
+	r, gone := c.run, c.gone
+	c.mu.Unlock()
+	if gone {
+		return nil
+	}
+	if r != nil {
+		if !opts.Force {
+			return fmt.Errorf("container %q was started meanwhile: %w", c.name(), errdefs.ErrConflict)
+		}
+		if err := e.kill(c, r); err != nil {
+			return err
+		}
+	}
+	cctx, cancel := e.cleanupContext()
+	defer cancel()
+	return e.erase(cctx, c, opts.Volumes)
+}
+
+// kill ends a run for good.
+func (e *Engine) kill(c *ctr, r *run) error {
+	c.mu.Lock()
+	r.stopping = true
+	paused := c.st.Status == container.StatePaused
+	c.mu.Unlock()
+	if paused {
+		ctx, cancel := e.cleanupContext()
+		defer cancel()
+		if err := e.rt.Resume(ctx, c.id); ignoreNotFound(err) != nil {
+			return fmt.Errorf("remove container %q: unpause: %w", c.name(), err)
+		}
+	}
+	return e.killAndWait(c, r)
+}
+
+// erase takes a container that does not run out of the world. Its state says
+// so first: a crash in the middle is finished by the next daemon.
+func (e *Engine) erase(ctx context.Context, c *ctr, withVolumes bool) error {
+	if err := c.update(func(s *state) { s.Status, s.RemoveVolumes = container.StateRemoving, withVolumes }); err != nil {
+		return fmt.Errorf("remove container %q: %w", c.name(), err)
+	}
+	rec := c.record()
+	err := errJoin(
+		e.deleteTask(ctx, c.id),
+		e.net.Release(ctx, c.id),
+		e.volumes.Unmount(ctx, c.id),
+		e.dropShm(c.id),
+		e.rt.DeleteContainer(ctx, c.id),
+	)
+	if err != nil {
+		return fmt.Errorf("remove container %q: %w", rec.Name, err)
+	}
+	e.mu.Lock()
+	delete(e.containers, c.id)
+	if e.names[rec.Name] == c.id {
+		delete(e.names, rec.Name)
+	}
+	for id, x := range e.execs {
+		if x.c == c {
+			delete(e.execs, id)
+		}
+	}
+	e.mu.Unlock()
+	if withVolumes {
+		users := e.volumeUsers()
+		for i := range rec.Mounts {
+			if m := &rec.Mounts[i]; m.Anonymous && len(users[m.Name]) == 0 {
+				err = errJoin(err, ignoreNotFound(e.RemoveVolume(ctx, m.Name, false)))
+			}
+		}
+	}
+	c.mu.Lock()
+	c.gone = true
+	close(c.changed)
+	c.changed = make(chan struct{})
+	c.mu.Unlock()
+	c.dropPending(fmt.Errorf("container %q was removed: %w", rec.Name, errdefs.ErrNotFound))
+	err = errJoin(err, os.RemoveAll(c.dir))
+	e.dropCgroups()
+	e.emitContainer(c, events.ActionDestroy, nil)
+	if err != nil {
+		return fmt.Errorf("remove container %q: %w", rec.Name, err)
+	}
+	return nil
+}
+
+// RenameContainer gives a container another name.
+func (e *Engine) RenameContainer(ctx context.Context, ref, name string) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	if err := e.reserveName(name, c.id); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	old := c.rec.Name
+	rec := c.rec
+	rec.Name = name
+	c.mu.Unlock()
+	if old == name {
+		return nil
+	}
+	b, err := json.Marshal(rec)
+	if err == nil {
+		err = e.rt.UpdateRecord(ctx, c.id, b)
+	}
+	if err != nil {
+		e.releaseName(name, c.id)
+		return fmt.Errorf("rename container %q to %q: %w", old, name, err)
+	}
+	c.mu.Lock()
+	c.rec.Name = name
+	c.mu.Unlock()
+	e.releaseName(old, c.id)
+	if err := e.renameInNetworks(c); err != nil {
+		return fmt.Errorf("rename container %q to %q: %w", old, name, err)
+	}
+	e.emitContainer(c, events.ActionRename, map[string]string{"oldName": "/" + old})
+	return nil
+}
+
+// dropCgroups removes the cgroup that held the containers' when none is left.
+// It does nothing while one is being made or still there.
+func (e *Engine) dropCgroups() {
+	e.mu.RLock()
+	left := len(e.containers)
+	e.mu.RUnlock()
+	if left > 0 || !e.cgroups.TryLock() {
+		return
+	}
+	defer e.cgroups.Unlock()
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		dirs, err := filepath.Glob(filepath.Join(root, e.cgroupParent()))
+		if err != nil {
+			continue
+		}
+		for _, d := range dirs {
+			// rmdir refuses a cgroup that is in use, which is what we want
+			if err := os.Remove(d); err != nil && !errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+		}
+	}
+}
+
+// cgroupParent is the cgroup below which this daemon's containers are.
+func (e *Engine) cgroupParent() string {
+	if e.cfg.Instance == "" {
+		return "gantry"
+	}
+	return "gantry-" + e.cfg.Instance
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	ctd "gantry/containerd"
+	"gantry/containerd/stdio"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+)
+
+// StartContainer starts a container that is not running. A running one is
+// ErrNotModified.
+func (e *Engine) StartContainer(ctx context.Context, ref string) error {
+	c, err := e.find(ref)
+	if err != nil {
+		return err
+	}
+	c.callOffRestart()
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	c.mu.Lock()
+	c.backOff, c.st.RestartCount = 0, 0
+	c.mu.Unlock()
+	return e.start(ctx, c)
+}
+
+// start makes a run. The container's operation lock is held.
+func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
+	c.mu.Lock()
+	rec, st, gone := c.rec, c.st, c.gone
+	c.mu.Unlock()
+	switch {
+	case gone || st.Status == container.StateRemoving:
+		return fmt.Errorf("No such container: %s: %w", rec.Name, errdefs.ErrNotFound)
+	case st.Status == container.StatePaused:
+		return fmt.Errorf("container %q is paused, unpause it instead: %w", rec.Name, errdefs.ErrConflict)
+	case st.alive():
+		return fmt.Errorf("container %q is running already: %w", rec.Name, errdefs.ErrNotModified)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("start container %q: %w", rec.Name, err)
+			c.dropPending(err)
+			if uerr := c.update(func(s *state) {
+				s.Status, s.Error, s.ExitCode = container.StateExited, err.Error(), startFailure(err)
+				if s.StartedAt.IsZero() {
+					s.Status = container.StateCreated
+				}
+			}); uerr != nil {
+				log.G(ctx).WithError(uerr).Warn("state is not on disk")
+			}
+		}
+	}()
+	// the caller's impatience must not leave half a run behind
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	defer cancel()
+
+	if err := e.plug(ctx, c, &rec); err != nil {
+		return err
+	}
+	undo := func(err error) error {
+		cctx, cancel := e.cleanupContext()
+		defer cancel()
+		return errJoin(err, e.deleteTask(cctx, c.id), e.unplug(cctx, c))
+	}
+	if err := e.mountVolumes(ctx, c, &rec); err != nil {
+		return undo(err)
+	}
+	if err := e.joinNamespaces(ctx, &rec); err != nil {
+		return undo(err)
+	}
+	io := newProcessIO(e.outputOf(c, &rec), rec.Config.OpenStdin, rec.Config.Tty)
+	e.cgroups.RLock()
+	pid, err := e.rt.CreateTask(ctx, ctd.TaskOptions{ContainerID: c.id, Stdin: io.stdin, Stdout: io.stdout, Stderr: io.stderr, Terminal: rec.Config.Tty})
+	e.cgroups.RUnlock()
+	if err != nil {
+		return undo(err)
+	}
+	e.connectPending(ctx, c)
+
+	started := time.Now()
+	r := &run{pid: pid, ended: make(chan struct{})}
+	c.mu.Lock()
+	c.run = r
+	c.mu.Unlock()
+	if err := e.rt.StartTask(ctx, c.id); err != nil {
+		c.mu.Lock()
+		c.run = nil
+		c.mu.Unlock()
+		return undo(err)
+	}
+	c.mu.Lock()
+	if c.run == r { // else it has ended already, and the end has been noted
+		c.st.Status, c.st.Pid, c.st.StartedAt, c.st.Error, c.st.ExitCode = container.StateRunning, pid, started, "", 0
+		c.st.OOMKilled, c.st.Stopped = false, false
+		if c.st.Health = nil; newCheck(rec.Config.Healthcheck) != nil {
+			c.st.Health = &container.Health{Status: container.Starting}
+		}
+	}
+	if serr := c.saveLocked(); serr != nil {
+		log.G(ctx).WithError(serr).Warnf("container %q: state is not on disk", rec.Name)
+	}
+	alive := c.run == r
+	c.mu.Unlock()
+	e.emitContainer(c, events.ActionStart, nil)
+	if alive {
+		e.net.SetLive(c.id, true)
+		m := e.watchHealth(c, started)
+		c.mu.Lock()
+		if c.run == r {
+			r.health, m = m, nil
+		}
+		c.mu.Unlock()
+		m.stop()
+	}
+	return nil
+}
+
+// startTimeout bounds one start; runc takes tens of milliseconds, a loaded
+// machine seconds.
+const startTimeout = 2 * time.Minute
+
+// startFailure is the exit code of a container that could not be started, as
+// shells and Docker have it: 127 no such command, 126 it cannot be run.
+func startFailure(err error) int {
+	switch s := err.Error(); {
+	case strings.Contains(s, "executable file not found"), strings.Contains(s, "no such file or directory"):
+		return 127
+	case strings.Contains(s, "permission denied"), errors.Is(err, syscall.EACCES):
+		return 126
+	}
+	return 128
+}
+
+// outputOf says where a container's output goes.
+func (e *Engine) outputOf(c *ctr, rec *record) stdio.Config {
+	out := stdio.Config{Socket: e.socket(c.id), CloseStdin: rec.Config.StdinOnce}
+	if rec.HostConfig.LogConfig.Type != "none" {
+		out.LogPath = c.logPath()
+		out.MaxSize, out.MaxFile = logLimits(rec.HostConfig.LogConfig.Config)
+	}
+	return out
+}
+
+// deleteTask removes a container's process from the runtime; one that is not
+// there is fine.
+func (e *Engine) deleteTask(ctx context.Context, id string) error {
+	_, _, err := e.rt.DeleteTask(ctx, id)
+	return ignoreNotFound(err)
+}
