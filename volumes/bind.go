@@ -1,0 +1,101 @@
+package volumes
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/sys/mountinfo"
+)
+
+// Bind checks the source of a bind. A missing one is made a directory when
+// createHostPath says so, else it is an errdefs.ErrInvalidArgument (not
+// ErrNotFound: that would say that the container's image is missing).
+func Bind(source string, createHostPath bool) error {
+	if !filepath.IsAbs(source) {
+		return invalid("bind source %q is not an absolute path", source)
+	}
+	_, err := os.Stat(source)
+	if errors.Is(err, fs.ErrNotExist) && createHostPath {
+		if _, lerr := os.Lstat(source); lerr == nil {
+			return invalid("bind source %q is a symbolic link to nothing", source)
+		}
+		err = os.MkdirAll(source, 0o755)
+		if err != nil {
+			return fmt.Errorf("bind source %q does not exist and cannot be made: %v: %w", source, err, errdefs.ErrInvalidArgument)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return invalid("bind source %q does not exist", source)
+	case err != nil:
+		return fmt.Errorf("bind source %q: %v: %w", source, err, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// CheckPropagation tells whether mounts made in a container can reach the
+// host, as shared and rshared ask for: the mount that holds source must be
+// shared. A slave of a private mount gets nothing, which harms nobody.
+func CheckPropagation(source string, p mount.Propagation) error {
+	if p != mount.PropagationShared && p != mount.PropagationRShared {
+		return nil
+	}
+	real, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return fmt.Errorf("bind source %q: %v: %w", source, err, errdefs.ErrInvalidArgument)
+	}
+	parents, err := mountinfo.GetMounts(mountinfo.ParentsFilter(real))
+	if err != nil {
+		return fmt.Errorf("read mounts: %w", err)
+	}
+	if len(parents) == 0 {
+		return fmt.Errorf("bind source %q: its mount cannot be found: %w", source, errdefs.ErrUnavailable)
+	}
+	// The longest holds it; of two at one place the later one is on top.
+	top := parents[0]
+	for _, m := range parents {
+		if len(m.Mountpoint) >= len(top.Mountpoint) {
+			top = m
+		}
+	}
+	if !strings.Contains(top.Optional, "shared:") {
+		return invalid("bind source %q: propagation %s needs a shared mount, but that at %q is private; try: mount --make-rshared %s", source, p, top.Mountpoint, top.Mountpoint)
+	}
+	return nil
+}
+
+// ResolveSubpath returns the real path of subpath inside dir. Symbolic links
+// are followed as if dir were the root, so that none leads out of it. What
+// changes afterwards is not guarded against: mount the result at once.
+func ResolveSubpath(dir, subpath string) (string, error) {
+	if !filepath.IsLocal(subpath) {
+		return "", invalid("subpath %q does not stay inside the volume", subpath)
+	}
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", fmt.Errorf("volume directory %q: %w", dir, err)
+	}
+	h, err := pathrs.OpenInRoot(root, subpath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", invalid("subpath %q does not exist in the volume", subpath)
+	}
+	if err != nil {
+		return "", fmt.Errorf("subpath %q: %w", subpath, err)
+	}
+	defer h.Close()
+	real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", h.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("subpath %q: %w", subpath, err)
+	}
+	if !contains(root, real) {
+		return "", invalid("subpath %q does not stay inside the volume", subpath)
+	}
+	return real, nil
+}
