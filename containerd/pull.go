@@ -1,0 +1,180 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// PullOptions says how an image is pulled.
+type PullOptions struct {
+	Platform string // such as linux/arm64, the host's when empty
+	Auth     Auth
+	Progress func(Progress) // called from several goroutines; must not block
+}
+
+// Resolve asks the registry whether it has an image, and returns the digest of
+// its manifest or index; nothing is downloaded. Errors say what the registry
+// answered, see registryError.
+func (r *Runtime) Resolve(ctx context.Context, ref string, o PullOptions) (string, error) {
+	name, err := NormalizeReference(ref)
+	if err != nil {
+		return "", err
+	}
+	resolver, err := r.cfg.Registries.resolver(name, o.Auth)
+	if err != nil {
+		return "", err
+	}
+	_, desc, err := resolver.Resolve(r.with(ctx), name)
+	if err != nil {
+		return "", registryError(name, err)
+	}
+	return desc.Digest.String(), nil
+}
+
+// Pull gets an image, its layers in parallel, and unpacks it. What an
+// interrupted pull has got is used by the next one within a day.
+func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, error) {
+	ctx = r.with(ctx)
+	name, err := NormalizeReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	matcher, err := platform(o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := r.cfg.Registries.resolver(name, o.Auth)
+	if err != nil {
+		return nil, err
+	}
+	ctx, done, err := r.lease(ctx, "pull-"+digest.FromString(name + " " + o.Platform).Encoded()[:16])
+	if err != nil {
+		return nil, err
+	}
+	target, err := r.download(ctx, resolver, name, matcher, o.Progress)
+	if err != nil {
+		return nil, err // the lease stays, for the next attempt
+	}
+	defer done()
+	if err := r.setName(ctx, name, target, o.Platform); err != nil {
+		return nil, err
+	}
+	return r.Image(ctx, name)
+}
+
+func platform(s string) (platforms.MatchComparer, error) {
+	if s == "" {
+		return platforms.Default(), nil
+	}
+	p, err := platforms.Parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("platform %q: %w: %w", s, err, errdefs.ErrInvalidArgument)
+	}
+	return platforms.Only(p), nil
+}
+
+func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name string, matcher platforms.MatchComparer, tell report) (ocispec.Descriptor, error) {
+	_, target, err := resolver.Resolve(ctx, name)
+	if err != nil {
+		return target, registryError(name, err)
+	}
+	fetcher, err := resolver.Fetcher(ctx, name)
+	if err != nil {
+		return target, err
+	}
+	source, err := docker.AppendDistributionSourceLabel(r.client.ContentStore(), name)
+	if err != nil {
+		return target, err
+	}
+	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulling"})
+	f := fetch{store: r.client.ContentStore(), fetcher: fetcher, tell: tell}
+	if err := r.walk(ctx, target, matcher, images.Handlers(f, source), tell); err != nil {
+		if errdefs.IsNotFound(err) {
+			return target, fmt.Errorf("image %q: the registry has it, but not for this platform or not whole: %w", FamiliarName(name), err)
+		}
+		return target, registryError(name, err)
+	}
+	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulled"})
+	return target, nil
+}
+
+// fetch downloads what is not here and tells how far layers are.
+type fetch struct {
+	store   content.Store
+	fetcher remotes.Fetcher
+	tell    report
+}
+
+func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	tell := f.tell
+	if !images.IsLayerType(desc.MediaType) {
+		tell = nil
+	}
+	_, err := f.store.Info(ctx, desc.Digest)
+	exists := err == nil
+	switch {
+	case exists:
+		tell.tell(Progress{ID: layerID(desc), Status: "Already exists", Current: desc.Size, Total: desc.Size})
+	case errdefs.IsNotFound(err):
+		tell.tell(Progress{ID: layerID(desc), Status: "Downloading", Total: desc.Size})
+	default:
+		return nil, err
+	}
+	get := remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+		rc, err := f.fetcher.Fetch(ctx, desc)
+		if err != nil {
+			return nil, err
+		}
+		return &countingReader{ReadCloser: rc, desc: desc, tell: tell, limit: newThrottle()}, nil
+	})
+	// Also for what is here: it comes under the lease, so that it stays.
+	if err := remotes.Fetch(ctx, f.store, get, desc); err != nil && !errdefs.IsAlreadyExists(err) {
+		return nil, err
+	}
+	if exists {
+		return nil, nil
+	}
+	tell.tell(Progress{ID: layerID(desc), Status: "Download complete", Current: desc.Size, Total: desc.Size})
+	return nil, nil
+}
+
+// countingReader tells how far a download is. A resumed one begins with a Seek.
+type countingReader struct {
+	io.ReadCloser
+	desc  ocispec.Descriptor
+	tell  report
+	limit *throttle
+	at    int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.at += int64(n)
+	if n > 0 && c.limit.allows() {
+		c.tell.tell(Progress{ID: layerID(c.desc), Status: "Downloading", Current: c.at, Total: c.desc.Size})
+	}
+	return n, err
+}
+
+func (c *countingReader) Seek(offset int64, whence int) (int64, error) {
+	s, ok := c.ReadCloser.(io.Seeker)
+	if !ok {
+		return 0, errors.New("this download cannot be resumed")
+	}
+	at, err := s.Seek(offset, whence)
+	if err == nil {
+		c.at = at
+	}
+	return at, err
+}

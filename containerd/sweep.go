@@ -1,0 +1,183 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
+	"github.com/hashicorp/go-multierror"
+	"golang.org/x/sys/unix"
+)
+
+// Sweep removes what a killed process has left behind: containers that keep
+// does not want, with their tasks; file systems prepared for containers that
+// never were; exit records of containers that are gone; shims that serve
+// nothing, and what remains of dead ones. It returns the containers' IDs.
+//
+// It must have returned before anything is created.
+func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) ([]string, error) {
+	ctx = r.with(ctx)
+	var (
+		errs  *multierror.Error
+		swept []string
+	)
+	list, err := r.client.ContainerService().List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing containers: %w", err)
+	}
+	for _, c := range list {
+		if keep(c.ID) {
+			continue
+		}
+		swept = append(swept, c.ID)
+		errs = multierror.Append(errs, r.destroy(ctx, c.ID))
+	}
+	orphans, err := r.walkSnapshots(ctx, `labels."`+labelContainer+`"`)
+	errs = multierror.Append(errs, err)
+	for _, id := range orphans {
+		if !keep(id) && !slices.Contains(swept, id) {
+			swept = append(swept, id)
+			errs = multierror.Append(errs, r.removeSnapshot(ctx, id))
+		}
+	}
+	exits, err := r.exitIDs()
+	errs = multierror.Append(errs, err)
+	for _, id := range exits {
+		if !keep(id) {
+			errs = multierror.Append(errs, r.RemoveExitRecord(id))
+		}
+	}
+	if r.server != nil {
+		errs = multierror.Append(errs, r.sweepRunc(ctx), r.sweepShims(ctx))
+	}
+	if len(swept) > 0 {
+		errs = multierror.Append(errs, r.collect(ctx))
+	}
+	slices.Sort(swept)
+	return swept, errs.ErrorOrNil()
+}
+
+// destroy kills and removes a container, whatever it does.
+func (r *Runtime) destroy(ctx context.Context, id string) error {
+	bound, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := r.Kill(bound, id, "", unix.SIGKILL, true)
+	if err == nil {
+		_, err = r.client.TaskService().Wait(bound, &tasks.WaitRequest{ContainerID: id})
+		err = errgrpc.ToNative(err)
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		r.log.WithError(err).Warnf("container %q cannot be killed", id)
+	}
+	if _, _, err := r.DeleteTask(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return r.DeleteContainer(ctx, id)
+}
+
+// collect removes content and snapshots that nothing refers to, and returns
+// when they are gone from the disk.
+func (r *Runtime) collect(ctx context.Context) error {
+	l, err := r.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Minute))
+	if err != nil {
+		return fmt.Errorf("garbage collection: %w", err)
+	}
+	if err := r.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete); err != nil {
+		return fmt.Errorf("garbage collection: %w", err)
+	}
+	return nil
+}
+
+// sweepRunc removes containers that runc has and containerd has not: their
+// creation was under way when the process was killed.
+func (r *Runtime) sweepRunc(ctx context.Context) error {
+	root := filepath.Join(r.cfg.runcRoot(), r.cfg.Namespace)
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("runc's containers: %w", err)
+	}
+	bundles, err := r.bundleIDs()
+	if err != nil {
+		return err
+	}
+	var errs *multierror.Error
+	for _, e := range entries {
+		if slices.Contains(bundles, e.Name()) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		out, err := exec.CommandContext(ctx, r.cfg.RuncPath, "--root", root, "delete", "--force", e.Name()).CombinedOutput()
+		cancel()
+		if err != nil {
+			errs = multierror.Append(errs, fmt.Errorf("deleting runc's container %q: %w: %s", e.Name(), err, strings.TrimSpace(string(out))))
+		}
+	}
+	return errs.ErrorOrNil()
+}
+
+// sweepShims ends shims that no task belongs to and removes dead ones' sockets.
+func (r *Runtime) sweepShims(ctx context.Context) error {
+	entries, err := os.ReadDir(r.cfg.shimSockets())
+	if err != nil {
+		return fmt.Errorf("shims' sockets: %w", err)
+	}
+	ids, err := r.bundleIDs()
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, id := range ids {
+		if address, err := r.shimAddress(id); err == nil {
+			_, path, _ := strings.Cut(address, "unix://")
+			used[path] = true
+		}
+	}
+	var errs *multierror.Error
+	for _, e := range entries {
+		path := filepath.Join(r.cfg.shimSockets(), e.Name())
+		if !used[path] {
+			errs = multierror.Append(errs, endShim(ctx, path))
+		}
+	}
+	return errs.ErrorOrNil()
+}
+
+// endShim asks a shim to end, makes it end if it does not, and removes its socket.
+func endShim(ctx context.Context, socket string) error {
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		client := ttrpc.NewClient(conn)
+		defer client.Close()
+		shim := taskapi.NewTTRPCTaskClient(client)
+		info, err := shim.Connect(ctx, &taskapi.ConnectRequest{ID: "none"})
+		if err != nil {
+			return fmt.Errorf("shim at %q: %w", socket, errgrpc.ToNative(err))
+		}
+		// It refuses when it has a task, and then that task is nobody's.
+		_, _ = shim.Shutdown(ctx, &taskapi.ShutdownRequest{ID: "none"})
+		if err := client.UserOnCloseWait(ctx); err != nil {
+			if err := unix.Kill(int(info.ShimPid), unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("ending the shim at %q: %w", socket, err)
+			}
+		}
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("socket of a dead shim: %w", err)
+	}
+	return nil
+}
