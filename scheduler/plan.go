@@ -3,6 +3,8 @@
 // a Plan without any effect, Run carries the plan out through a Driver.
 package scheduler
 
+import "gantry/project"
+
 // Plan is a DAG of steps. Steps are in a stable topological order: a step needs
 // only steps before it.
 type Plan struct {
@@ -39,15 +41,17 @@ const (
 
 // Event tells of a step, or, with Step -1, of the run as a whole.
 type Event struct {
-	Step     int      `json:"step"`
-	Kind     string   `json:"kind,omitempty"`    // "image", "network", "volume", "container"
-	Name     string   `json:"name,omitempty"`    // the object's name
-	Service  string   `json:"service,omitempty"` // the service it belongs to
-	Verb     string   `json:"verb,omitempty"`    // "pull", "create", "start", "wait", "stop", "kill", "remove", "rename", "restart", "pause", "unpause"
-	Cause    string   `json:"cause,omitempty"`
-	Status   Status   `json:"status"`
-	Error    string   `json:"error,omitempty"`
-	Optional bool     `json:"optional,omitempty"` // a failure that is only a warning
-	Progress Progress `json:"progress,omitzero"`
-	Elapsed  int64    `json:"elapsed,omitempty"` // of the step, in nanoseconds
+	Step    int    `json:"step"`
+	Kind    string `json:"kind,omitempty"`    // "image", "network", "volume", "container"
+	Name    string `json:"name,omitempty"`    // the object's name
+	Service string `json:"service,omitempty"` // the service it belongs to
+	Verb    string `json:"verb,omitempty"`    // "pull", "create", "start", "wait", "stop", "kill", "remove", "rename", "restart", "pause", "unpause"
+	Cause   string `json:"cause,omitempty"`
+	// Condition is what a wait is for.
+	Condition project.Condition `json:"condition,omitempty"`
+	Status    Status            `json:"status"`
+	Error     string            `json:"error,omitempty"`
+	Optional  bool              `json:"optional,omitempty"` // a failure that is only a warning
+	Progress  Progress          `json:"progress,omitzero"`
+	Elapsed   int64             `json:"elapsed,omitempty"` // of the step, in nanoseconds
 }

@@ -120,8 +120,12 @@ func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 // event is a step's event without its status.
 func (s *Step) event(status Status) Event {
 	d := Describe(s.Action)
-	return Event{
+	e := Event{
 		Step: s.ID, Kind: d.Kind, Name: d.Name, Service: d.Service, Verb: d.Verb,
 		Cause: s.Cause, Status: status,
 	}
+	if w, ok := s.Action.(WaitContainer); ok {
+		e.Condition = w.Condition
+	}
+	return e
 }
