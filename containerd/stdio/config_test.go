@@ -1,0 +1,43 @@
+package stdio
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"pgregory.net/rapid"
+)
+
+func TestURIRoundTrip(t *testing.T) {
+	path := rapid.OneOf(rapid.Just(""), rapid.StringMatching(`/[ -~é]{1,80}`))
+	rapid.Check(t, func(t *rapid.T) {
+		c := Config{
+			Socket: path.Draw(t, "socket"), LogPath: path.Draw(t, "log"),
+			MaxSize: rapid.Int64().Draw(t, "size"), MaxFile: rapid.IntRange(0, 1<<40).Draw(t, "files"),
+			Terminal: rapid.Bool().Draw(t, "terminal"), CloseStdin: rapid.Bool().Draw(t, "close"), AwaitClient: rapid.Bool().Draw(t, "await"),
+		}
+		if len(c.Socket) > maxSocketPath || strings.HasPrefix(c.Socket, "//") {
+			t.Skip("not a socket's path")
+		}
+		s := c.URI()
+		if !IsURI(s) {
+			t.Fatalf("%q is not recognized", s)
+		}
+		got, err := Parse(s)
+		if err != nil || got != c {
+			t.Fatalf("%q parses as %+v, %v; want %+v", s, got, err, c)
+		}
+	})
+}
+
+func TestParseRejects(t *testing.T) {
+	for _, s := range []string{
+		"", "/run/x", "fifo:///x", "gantry://host/x", "gantry:opaque", "gantry:///x?max-size=big", "gantry:///x?max-file=-1",
+		"gantry:///x?unknown=1", "gantry:///x?log=relative", "gantry:///x?terminal=perhaps", "gantry:///x?%zz", "gantry:///" + strings.Repeat("x", 107),
+	} {
+		if c, err := Parse(s); !errors.Is(err, errdefs.ErrInvalidArgument) {
+			t.Errorf("%q parses as %+v, %v", s, c, err)
+		}
+	}
+}
