@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"github.com/hashicorp/go-multierror"
 	"github.com/moby/moby/api/types/common"
 )
 
@@ -45,8 +46,15 @@ func statusOf(err error) int {
 }
 
 // messageOf is what a person reads: the error without the name of its class,
-// which the status tells already.
+// which the status tells already, and one line for each of several errors.
 func messageOf(err error) string {
+	if all, ok := err.(*multierror.Error); ok {
+		lines := make([]string, len(all.Errors))
+		for i, e := range all.Errors {
+			lines[i] = messageOf(e)
+		}
+		return strings.Join(lines, "\n")
+	}
 	return strings.TrimSuffix(err.Error(), ": "+errdefs.Resolve(err).Error())
 }
 

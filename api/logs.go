@@ -76,8 +76,7 @@ func (l logRoutes) logs(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	cancel()
-	reader.Close()
-	for range lines { // the reader's goroutine ends before this request does
+	for range lines { // the reader's goroutine ends before the reader is closed
 	}
 	return nil
 }

@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"gantry/engine"
+	"gantry/project"
+	"gantry/scheduler"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/api/types/volume"
+)
+
+// refuser answers everything with one error. Tests put what they need in the
+// place of its parts.
+type refuser struct{ err error }
+
+func refusing() Backends {
+	return refusingWith(fmt.Errorf("nothing is here: %w", errdefs.ErrUnavailable))
+}
+
+func refusingWith(err error) Backends {
+	r := refuser{err}
+	return Backends{Lifecycle: r, Control: r, Inspector: r, Logs: r, Attacher: r, Execs: r, Images: r, ImageSource: r,
+		Volumes: r, Networks: r, Events: r, Host: r, Projects: r, Driver: r}
+}
+
+func (r refuser) CreateContainer(context.Context, string, container.CreateRequest) (container.CreateResponse, error) {
+	return container.CreateResponse{}, r.err
+}
+func (r refuser) StartContainer(context.Context, string) error                       { return r.err }
+func (r refuser) StopContainer(context.Context, string, engine.StopOptions) error    { return r.err }
+func (r refuser) RestartContainer(context.Context, string, engine.StopOptions) error { return r.err }
+func (r refuser) RemoveContainer(context.Context, string, engine.RemoveOptions) error {
+	return r.err
+}
+func (r refuser) KillContainer(context.Context, string, string) error   { return r.err }
+func (r refuser) PauseContainer(context.Context, string) error          { return r.err }
+func (r refuser) UnpauseContainer(context.Context, string) error        { return r.err }
+func (r refuser) RenameContainer(context.Context, string, string) error { return r.err }
+func (r refuser) WaitContainer(context.Context, string, container.WaitCondition) (<-chan container.WaitResponse, error) {
+	return nil, r.err
+}
+func (r refuser) ListContainers(context.Context, engine.ListOptions) ([]container.Summary, error) {
+	return nil, r.err
+}
+func (r refuser) InspectContainer(context.Context, string) (container.InspectResponse, error) {
+	return container.InspectResponse{}, r.err
+}
+func (r refuser) TopContainer(context.Context, string, []string) (container.TopResponse, error) {
+	return container.TopResponse{}, r.err
+}
+func (r refuser) ContainerLogs(context.Context, string, engine.LogOptions) (engine.LogReader, bool, error) {
+	return nil, false, r.err
+}
+func (r refuser) AttachContainer(context.Context, string) (*engine.Stream, error) { return nil, r.err }
+func (r refuser) ResizeContainer(context.Context, string, uint, uint) error       { return r.err }
+func (r refuser) CreateExec(context.Context, string, container.ExecCreateRequest) (string, error) {
+	return "", r.err
+}
+func (r refuser) StartExec(context.Context, string, engine.ExecStart) (*engine.Stream, error) {
+	return nil, r.err
+}
+func (r refuser) ResizeExec(context.Context, string, uint, uint) error { return r.err }
+func (r refuser) InspectExec(context.Context, string) (container.ExecInspectResponse, error) {
+	return container.ExecInspectResponse{}, r.err
+}
+func (r refuser) ListImages(context.Context, engine.Filters) ([]image.Summary, error) {
+	return nil, r.err
+}
+func (r refuser) InspectImage(context.Context, string) (image.InspectResponse, error) {
+	return image.InspectResponse{}, r.err
+}
+func (r refuser) TagImage(context.Context, string, string) error { return r.err }
+func (r refuser) RemoveImage(context.Context, string, bool) ([]image.DeleteResponse, error) {
+	return nil, r.err
+}
+func (r refuser) PullImage(context.Context, string, string, engine.Auth, func(engine.Progress)) error {
+	return r.err
+}
+func (r refuser) LoadImages(context.Context, io.Reader, func(engine.Progress)) ([]string, error) {
+	return nil, r.err
+}
+func (r refuser) CommitContainer(context.Context, string, engine.CommitOptions) (string, error) {
+	return "", r.err
+}
+func (r refuser) CreateVolume(context.Context, volume.CreateRequest) (volume.Volume, error) {
+	return volume.Volume{}, r.err
+}
+func (r refuser) ListVolumes(context.Context, engine.Filters) ([]volume.Volume, error) {
+	return nil, r.err
+}
+func (r refuser) InspectVolume(context.Context, string) (volume.Volume, error) {
+	return volume.Volume{}, r.err
+}
+func (r refuser) RemoveVolume(context.Context, string, bool) error { return r.err }
+func (r refuser) CreateNetwork(context.Context, network.CreateRequest) (network.CreateResponse, error) {
+	return network.CreateResponse{}, r.err
+}
+func (r refuser) ListNetworks(context.Context, engine.Filters) ([]network.Summary, error) {
+	return nil, r.err
+}
+func (r refuser) InspectNetwork(context.Context, string) (network.Inspect, error) {
+	return network.Inspect{}, r.err
+}
+func (r refuser) RemoveNetwork(context.Context, string) error { return r.err }
+func (r refuser) Events(context.Context, time.Time, time.Time, engine.Filters) (<-chan events.Message, error) {
+	return nil, r.err
+}
+func (r refuser) Info(context.Context) (system.Info, error) { return system.Info{}, r.err }
+func (r refuser) LockProject(context.Context, string, string, func(string)) (func(), error) {
+	return nil, r.err
+}
+func (r refuser) SaveProject(*project.Project) error           { return r.err }
+func (r refuser) LoadProject(string) (*project.Project, error) { return nil, r.err }
+func (r refuser) ForgetProject(string) error                   { return r.err }
+func (r refuser) Observe(context.Context, scheduler.Query) (*scheduler.State, error) {
+	return nil, r.err
+}
+func (r refuser) Apply(context.Context, scheduler.Action, func(scheduler.Progress)) error {
+	return r.err
+}
