@@ -125,11 +125,6 @@ func defaultMounts(in Input) ([]specs.Mount, error) {
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: ro("nosuid", "noexec", "nodev", "relatime")},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
-	if h.IpcMode.IsHost() {
-		// The host's own queues: a fresh mqueue mount would show them too, but
-		// needs rights over the namespace that owns them.
-		ms[len(ms)-1] = specs.Mount{Destination: "/dev/mqueue", Type: "bind", Source: "/dev/mqueue", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
-	}
 	shm, err := shmMount(in)
 	if err != nil {
 		return nil, err

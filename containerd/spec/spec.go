@@ -4,6 +4,7 @@ package spec
 
 import (
 	"fmt"
+	"maps"
 	"path"
 
 	"github.com/containerd/errdefs"
@@ -70,7 +71,7 @@ func Build(in Input) (*specs.Spec, error) {
 	s := &specs.Spec{
 		Version:     version,
 		Root:        &specs.Root{Path: "rootfs", Readonly: in.Host.ReadonlyRootfs},
-		Annotations: in.Host.Annotations,
+		Annotations: maps.Clone(in.Host.Annotations),
 		Linux: &specs.Linux{
 			CgroupsPath:   cgroupsPath(in),
 			Resources:     Resources(in.Host, in.Facts),
