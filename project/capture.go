@@ -43,6 +43,7 @@ func capture(f func() error) ([]Warning, error) {
 	logger.SetFormatter(c)
 	defer logger.SetFormatter(c.next)
 	err := f()
+	slices.Sort(c.text)
 	var warnings []Warning
 	for _, text := range c.text {
 		// the version key has a rule of its own

@@ -16,6 +16,7 @@ import (
 var (
 	projectName   = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 	serviceName   = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
+	platformName  = regexp.MustCompile(`^[a-z0-9]+(/[a-z0-9_]+(/[a-z0-9.]+)?)?$`)
 	containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 )
 
@@ -67,6 +68,9 @@ func (c *projectCheck) names() {
 		seen[s.Name] = true
 		if _, err := reference.ParseAnyReference(s.Image); err != nil {
 			c.add(s, s.position("image"), "image %q is not valid: %s", s.Image, err)
+		}
+		if s.Platform != "" && !platformName.MatchString(s.Platform) {
+			c.add(s, s.position("platform"), "platform %q is not OS/ARCHITECTURE such as linux/amd64", s.Platform)
 		}
 		if s.Replicas < 0 {
 			c.add(s, s.position("scale", "deploy.replicas", "deploy"), "replicas must not be negative")

@@ -22,7 +22,19 @@ func consistency(model *types.Project, s *survey) error {
 		c.contradictions(service)
 		c.targets(service)
 	}
+	for _, key := range model.NetworkNames() {
+		c.external(key, model.Networks[key])
+	}
 	return newError(errdefs.ErrInvalidArgument, "", c.problems)
+}
+
+// external refuses what would have no effect on a network that exists already.
+func (c *checker) external(key string, n types.NetworkConfig) {
+	if bool(n.External) && (n.Driver != "" || len(n.DriverOpts) > 0 || len(n.Ipam.Config) > 0 || n.Internal || n.Attachable ||
+		n.EnableIPv4 != nil || n.EnableIPv6 != nil || len(n.Labels) > 0) {
+		c.problems = append(c.problems, Problem{Position: c.survey.position("networks", key),
+			Text: fmt.Sprintf("network %q is external; it takes no key but name", key)})
+	}
 }
 
 type checker struct {

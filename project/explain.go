@@ -4,16 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/format"
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
 	"gopkg.in/yaml.v3"
 )
 
 var (
 	modelPath    = regexp.MustCompile(`\b(?:services|networks|volumes|configs|secrets|include|jobs|models)(?:\.[^\s:,'"]+)+`)
-	unknownKeys  = regexp.MustCompile(`additional properties? ('[^']+'(?:, '[^']+')*) not allowed`)
+	falseSchema  = regexp.MustCompile(`(\S+) false schema$`)
+	additional   = regexp.MustCompile(`(\S*) ?additional properties? ('[^']+'(?:, '[^']+')*) not allowed`)
+	decoding     = regexp.MustCompile(`^'(\w+\[[^']+)' (.*)$`)
 	inFile       = regexp.MustCompile(`^(?:validating|failed to parse) (\S+): `)
 	ofService    = regexp.MustCompile(`\bservice "([^"]+)"`)
 	wrapping     = regexp.MustCompile(`^(?:error while interpolating|invalid interpolation format for) (\S+?)[:.](?:\s|$)`)
@@ -22,7 +28,7 @@ var (
 
 // explain turns compose-go's error into problems with positions, as far as its
 // text names a path that the user's documents have.
-func explain(err error, s *survey) error {
+func explain(err error, src *sources, s *survey) error {
 	if err == nil {
 		return nil
 	}
@@ -35,21 +41,60 @@ func explain(err error, s *survey) error {
 		class = errdefs.ErrNotFound
 	}
 	var problems []Problem
+	var missing *fs.PathError
+	if errors.As(err, &missing) {
+		return newError(class, "", []Problem{{
+			Position: src.mention(missing.Path), Text: fmt.Sprintf("cannot read %q: %s", missing.Path, missing.Err),
+		}})
+	}
 	for _, text := range paragraphs(err.Error()) {
-		problems = append(problems, explainText(text, s))
+		if unknown := unknownKeys(text, s); unknown != nil {
+			problems = append(problems, unknown...)
+			continue
+		}
+		p := explainText(text, s)
+		if p.Position == (Position{}) && len(src.files) == 1 {
+			p.Position.File = src.files[0]
+		}
+		problems = append(problems, p)
 	}
 	return newError(class, "", problems)
+}
+
+// unknownKeys rewrites what the schema says about keys that it does not have.
+func unknownKeys(text string, s *survey) []Problem {
+	var keys []string
+	if m := falseSchema.FindStringSubmatch(text); m != nil {
+		keys = []string{m[1]}
+	} else if m := additional.FindStringSubmatch(text); m != nil {
+		for _, key := range strings.Split(m[2], ", ") {
+			keys = append(keys, strings.TrimPrefix(m[1]+"."+strings.Trim(key, "'"), "."))
+		}
+	}
+	var problems []Problem
+	for _, key := range keys {
+		problems = append(problems, Problem{
+			Position: s.locate(key, ""), Text: key + ": unknown key; check its spelling and its place",
+		})
+	}
+	return problems
 }
 
 // paragraphs splits joined errors; an error of several lines stays one.
 func paragraphs(text string) []string {
 	var out []string
 	for _, line := range strings.Split(text, "\n") {
-		if len(out) == 0 || wrapping.MatchString(line) {
+		line = strings.TrimSpace(line)
+		switch m := decoding.FindStringSubmatch(line); {
+		case line == "" || line == "decoding failed due to the following error(s):":
+		case m != nil:
+			path := strings.NewReplacer("[", ".", "]", "").Replace(m[1])
+			out = append(out, path+": "+m[2])
+		case len(out) == 0 || wrapping.MatchString(line):
 			out = append(out, line)
-			continue
+		default:
+			out[len(out)-1] += " " + line
 		}
-		out[len(out)-1] += " " + strings.TrimSpace(line)
 	}
 	return out
 }
@@ -58,34 +103,75 @@ func explainText(text string, s *survey) Problem {
 	p := Problem{Text: text}
 	if m := inFile.FindStringSubmatch(text); m != nil {
 		p.Position.File, p.Text = m[1], text[len(m[0]):]
-		if at := yamlLine.FindStringSubmatchIndex(p.Text); at != nil {
+		if strings.HasPrefix(p.Text, "yaml: ") || strings.HasPrefix(p.Text, "line ") {
 			var e *Error
 			if errors.As(yamlError(m[1], errors.New(p.Text)), &e) {
 				return e.Problems[0]
 			}
 		}
 	}
+	var at Position
 	if path := modelPath.FindString(text); path != "" {
-		path = strings.TrimRight(path, ".")
-		at := s.locate(path, variable(text))
-		if m := unknownKeys.FindStringSubmatch(text); m != nil {
-			key := strings.Trim(strings.Split(m[1], ", ")[0], "'")
-			at = s.locate(path+"."+key, "")
-		}
-		if at != (Position{}) {
-			p.Position = at
-		}
+		at = s.locate(strings.TrimRight(path, "."), variable(text))
 	} else if m := ofService.FindStringSubmatch(text); m != nil {
-		if at := s.position("services", m[1]); at != (Position{}) {
-			p.Position = at
+		at = s.position("services", m[1])
+	} else {
+		word, _, _ := strings.Cut(p.Text, " ")
+		if at = s.position(word); at == (Position{}) {
+			at = s.malformed(text)
 		}
-	} else if m := unknownKeys.FindStringSubmatch(text); m != nil {
-		if at, ok := s.at[strings.Trim(strings.Split(m[1], ", ")[0], "'")]; ok {
-			p.Position = at
-		}
+	}
+	if at != (Position{}) {
+		p.Position = at
 	}
 	p.Text = strings.TrimSpace(p.Text)
 	return p
+}
+
+// malformed finds the item of a list that compose-go's own parsers reject with
+// that text, which does not say where it stands.
+func (s *survey) malformed(text string) Position {
+	for _, path := range slices.Sorted(maps.Keys(s.items)) {
+		for _, it := range s.items[path] {
+			value, err := it.layer.expand(it.node), error(nil)
+			switch long := it.node.Kind == yaml.MappingNode; {
+			case strings.HasSuffix(path, ".ports") && !long:
+				_, err = types.ParsePortConfig(value)
+			case strings.HasSuffix(path, ".volumes") && !long:
+				_, err = format.ParseVolume(value)
+			case strings.HasSuffix(path, ".volumes") && strings.Contains(text, "field Source must not be empty"):
+				if it.field("source") == "" && it.field("type") == "bind" {
+					return it.position()
+				}
+			case strings.HasSuffix(path, ".devices") && strings.HasSuffix(text, ": "+value):
+				return it.position()
+			}
+			if err != nil && strings.Contains(text, err.Error()) {
+				return it.position()
+			}
+		}
+	}
+	return Position{}
+}
+
+// mention finds the scalar that names a file.
+func (s *sources) mention(file string) Position {
+	var find func(l *layer, n *yaml.Node, depth int) Position
+	find = func(l *layer, n *yaml.Node, depth int) (at Position) {
+		if n.Kind == yaml.ScalarNode && n.Value != "" && absolute(l.dir, l.expand(n)) == absolute(l.dir, file) {
+			return l.position(n)
+		}
+		for i := 0; i < len(n.Content) && at == (Position{}) && depth < maxDepth; i++ {
+			at = find(l, n.Content[i], depth+1)
+		}
+		return at
+	}
+	for _, l := range s.all() {
+		if at := find(l, l.root, 0); at != (Position{}) {
+			return at
+		}
+	}
+	return Position{}
 }
 
 func variable(text string) string {

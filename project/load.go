@@ -311,7 +311,7 @@ func (in *input) explain(err error) error {
 	if err.Error() == "project name must not be empty" {
 		err = fmt.Errorf("directory %q makes no project name; give one with --project-name or the top-level key name", in.dir)
 	}
-	return explain(err, in.everything())
+	return explain(err, in.sources, in.everything())
 }
 
 // selected applies the selection of services and reads the files that those
@@ -334,14 +334,14 @@ func (in *input) selected(model *types.Project) (*types.Project, error) {
 			return nil, err
 		}
 		if active, err = enabled.WithSelectedServices(in.services); err != nil {
-			return nil, explain(err, s)
+			return nil, explain(err, in.sources, s)
 		}
 	}
 	return active.WithoutUnresolvedOptionalDependencies(), nil
 }
 
 // resolveFiles reads env_file and label_file of the active services.
-func resolveFiles(active *types.Project, s *survey) (*types.Project, error) {
+func (in *input) resolveFiles(active *types.Project, s *survey) (*types.Project, error) {
 	var problems []Problem
 	missing := func(service, key, path string) {
 		if _, err := os.Stat(path); err != nil {
@@ -365,8 +365,8 @@ func resolveFiles(active *types.Project, s *survey) (*types.Project, error) {
 	}
 	resolved, err := active.WithServicesEnvironmentResolved(true)
 	if err != nil {
-		return nil, explain(err, s)
+		return nil, explain(err, in.sources, s)
 	}
 	resolved, err = resolved.WithServicesLabelsResolved(true)
-	return resolved, explain(err, s)
+	return resolved, explain(err, in.sources, s)
 }

@@ -51,6 +51,9 @@ func LoadModel(ctx context.Context, opts Options, how ModelOptions) (*Model, []W
 	}
 	if how.NoInterpolate {
 		more, err := m.loadTree(ctx, in, l)
+		if err != nil {
+			m = nil
+		}
 		return m, append(warnings, more...), err
 	}
 	model, more, err := in.model(ctx, l)
@@ -70,7 +73,7 @@ func LoadModel(ctx context.Context, opts Options, how ModelOptions) (*Model, []W
 	s := surveyProject(in.sources, active)
 	warnings = append(warnings, sortProblems(slices.Concat(s.warnings(), s.problems()))...)
 	if !how.NoEnvResolution {
-		if active, err = resolveFiles(active, s); err != nil {
+		if active, err = in.resolveFiles(active, s); err != nil {
 			return nil, warnings, err
 		}
 	}

@@ -86,7 +86,7 @@ func (t *translator) mac(s types.ServiceConfig, value string, path []string) net
 }
 
 func (t *translator) network(key string, n types.NetworkConfig) Network {
-	out := Network{Key: key, Name: n.Name, External: bool(n.External), Source: t.survey.position("networks", key)}
+	out := Network{Key: key, Name: n.Name, External: bool(n.External), Source: t.survey.at["networks."+key]}
 	if out.External {
 		return out
 	}
@@ -153,7 +153,7 @@ func (t *translator) pool(key string, index int, p *types.IPAMPool) network.IPAM
 }
 
 func (t *translator) volume(key string, v types.VolumeConfig) Volume {
-	out := Volume{Key: key, Name: v.Name, External: bool(v.External), Source: t.survey.position("volumes", key)}
+	out := Volume{Key: key, Name: v.Name, External: bool(v.External), Source: t.survey.at["volumes."+key]}
 	if out.External {
 		return out
 	}

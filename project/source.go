@@ -16,6 +16,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
+	yamlv4 "go.yaml.in/yaml/v4"
 	"gopkg.in/yaml.v3"
 )
 
@@ -33,6 +34,7 @@ type layer struct {
 // sources are all documents of a project, in the order in which they are
 // merged: a later one overrides an earlier one.
 type sources struct {
+	files  []string
 	layers []*layer
 	bases  map[string][]*layer // files read for extends, by absolute path
 }
@@ -43,6 +45,7 @@ type sources struct {
 func parseSources(files []types.ConfigFile, dir string, env types.Mapping) (*sources, error) {
 	s := &sources{bases: map[string][]*layer{}}
 	for _, f := range files {
+		s.files = append(s.files, f.Filename)
 		layers, err := s.parse(f.Filename, f.Content, dir, env, nil)
 		if err != nil {
 			return nil, err
@@ -68,7 +71,8 @@ func (s *sources) parse(file string, content []byte, dir string, env types.Mappi
 	return layers, nil
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+)(?:, column (\d+))?: `)
+// yamlLine matches what the YAML library says before the mistake itself.
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:construct errors:\s+)?(?:while (parsing|scanning) .*?: )?(?:line (\d+)(?:, column (\d+))?: )?`)
 
 // parseDocuments returns the mappings of all documents in content.
 func parseDocuments(file string, content []byte) ([]*yaml.Node, error) {
@@ -81,6 +85,10 @@ func parseDocuments(file string, content []byte) ([]*yaml.Node, error) {
 			return roots, nil
 		}
 		if err != nil {
+			// compose-go's parser knows columns
+			if better := yamlv4.Unmarshal(content, new(any)); better != nil {
+				err = better
+			}
 			return nil, yamlError(file, err)
 		}
 		if len(doc.Content) == 1 && resolveAlias(doc.Content[0]).Kind == yaml.MappingNode {
@@ -93,12 +101,16 @@ func parseDocuments(file string, content []byte) ([]*yaml.Node, error) {
 // position.
 func yamlError(file string, err error) error {
 	text, at := err.Error(), Position{File: file}
-	if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
-		at.Line, _ = strconv.Atoi(text[m[2]:m[3]])
-		if m[4] >= 0 {
-			at.Column, _ = strconv.Atoi(text[m[4]:m[5]])
-		}
-		text = text[:m[0]] + text[m[1]:]
+	m := yamlLine.FindStringSubmatch(text)
+	at.Line, _ = strconv.Atoi(m[2])
+	at.Column, _ = strconv.Atoi(m[3])
+	if m[1] == "parsing" && at.Line > 0 {
+		at.Line++ // the library counts these from 0
+	}
+	text = text[len(m[0]):]
+	if nested := yamlLine.FindStringSubmatch(text); nested[2] != "" { // from within a document
+		at.Line, _ = strconv.Atoi(nested[2])
+		text = text[len(nested[0]):]
 	}
 	return newError(errdefs.ErrInvalidArgument, "", []Problem{{Position: at, Text: text}})
 }

@@ -28,7 +28,7 @@ type translator struct {
 
 // translate makes the Project of the active services.
 func translate(in *input, model, active *types.Project, s *survey) (*Project, error) {
-	active, err := resolveFiles(active, s)
+	active, err := in.resolveFiles(active, s)
 	if err != nil {
 		return nil, err
 	}

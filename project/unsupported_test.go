@@ -1,0 +1,229 @@
+package project
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAllUnsupportedKeysAreListedAtOnce(t *testing.T) {
+	dir := write(t, `-- compose.yaml --
+include: [parts/part.yaml]
+x-hooks: &hooks
+  post_start: [{command: x}]
+services:
+  web:
+    <<: *hooks
+    image: nginx
+    build: .
+    links: [app]
+    logging: {driver: syslog, options: {tag: x, max-size: 1m}}
+    volumes:
+      - data:/data:U
+      - {type: image, source: nginx, target: /image}
+    deploy:
+      mode: global
+      placement: {constraints: [a]}
+    extends: {file: parts/base.yaml, service: base}
+    attach: false
+    gpus: []
+    # nothing here
+  app:
+    image: nginx
+    network_mode: their-network
+    userns_mode: ${MODE:-keep-id}
+    secrets: [token]
+    x-mine: {build: .}
+  off:
+    image: nginx
+    profiles: [off]
+    build: .
+volumes:
+  data: {driver: nfs}
+  unused: {driver: nfs}
+secrets:
+  token: {environment: TOKEN}
+jobs: {}
+-- compose.override.yaml --
+services:
+  app:
+    gpus: all
+-- parts/base.yaml --
+services:
+  base:
+    credential_spec: {file: x}
+  unrelated:
+    build: .
+-- parts/part.yaml --
+services:
+  part:
+    image: nginx
+    provider: {type: model}
+`)
+	want := []string{
+		"compose.override.yaml:3:5: services.app.gpus: device drivers are not supported yet; use devices",
+		"compose.yaml:3:3: services.web.post_start: Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully",
+		"compose.yaml:8:5: services.web.build: Gantry does not build images yet; build the image elsewhere and name it with image",
+		"compose.yaml:9:5: services.web.links: links are not supported; services on one network reach each other by name: use networks, aliases and depends_on",
+		`compose.yaml:10:15: services.web.logging.driver: "syslog" is not supported: use json-file or none`,
+		"compose.yaml:10:41: services.web.logging.options.tag: this log option is not supported; use max-size and max-file",
+		`compose.yaml:12:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
+		`compose.yaml:13:10: services.web.volumes.1.type: "image" is not supported: use bind, volume or tmpfs`,
+		`compose.yaml:15:7: services.web.deploy.mode: "global" is not supported: there is one host; use replicas`,
+		"compose.yaml:16:7: services.web.deploy.placement: it steers a swarm, which Gantry is not; remove it",
+		`compose.yaml:18:5: services.web.attach: "false" is not supported: up shows the logs of every service; remove it`,
+		`compose.yaml:23:5: services.app.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
+		`compose.yaml:24:5: services.app.userns_mode: "keep-id" is not supported: containers share the host's user namespace; use host or remove it`,
+		`compose.yaml:32:10: volumes.data.driver: "nfs" is not supported: use local`,
+		"compose.yaml:35:11: secrets.token.environment: only files are supported yet; use file",
+		"parts/base.yaml:3:5: services.web.credential_spec: it applies to Windows containers only; remove it",
+		"parts/part.yaml:4:5: services.part.provider: Gantry runs containers only; remove it",
+	}
+	opts := Options{Files: []string{filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "compose.override.yaml")}}
+	_, _, err := tryLoad(dir, opts)
+	checkError(t, dir, err, errdefs.ErrNotImplemented, append(slices.Clone(want), unsupportedHint)...)
+
+	var list *Error
+	if !errors.As(err, &list) || len(list.Problems) != len(want) {
+		t.Fatalf("the error does not list its problems: %#v", err)
+	}
+
+	opts.IgnoreUnsupported = true
+	p, warnings, err := tryLoad(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, lines(warnings, dir)); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	web, _ := p.Service("web")
+	if len(web.HostConfig.Mounts) != 1 {
+		t.Errorf("the image mount should be left out: %v", web.HostConfig.Mounts)
+	}
+	if app, _ := p.Service("app"); app.HostConfig.NetworkMode != "bridge" {
+		t.Errorf("network mode %q", app.HostConfig.NetworkMode)
+	}
+}
+
+func TestKeysThatChangeNothingAreWarnedAbout(t *testing.T) {
+	dir := write(t, `-- compose.yaml --
+version: "3.8"
+services:
+  web:
+    image: nginx:${TAG}
+    volumes: ["./a:/a:z", {type: bind, source: ./b, target: /b, bind: {selinux: Z}}]
+    init: yes
+`)
+	want := []string{
+		`"yes" for boolean is not supported by YAML 1.2, please use ` + "`true`",
+		`compose.yaml:4:12: The "TAG" variable is not set. Defaulting to a blank string.`,
+		"compose.yaml:1:1: version: this key is obsolete and without effect; remove it",
+		"compose.yaml:5:15: services.web.volumes.0: files are not relabelled for SELinux; without SELinux nothing is missing",
+		"compose.yaml:5:72: services.web.volumes.1.bind.selinux: files are not relabelled for SELinux; without SELinux nothing is missing",
+	}
+	_, warnings, err := tryLoad(dir, Options{})
+	if err == nil || !strings.Contains(err.Error(), `"nginx:" is not valid`) {
+		t.Errorf("error %v", err)
+	}
+	got := lines(warnings, dir)
+	if diff := cmp.Diff(want, got); diff != "" {
+		// YAML 1.2 leaves "yes" a string, so that the first warning stays
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+// What a later file resets, replaces or allows is no longer a problem.
+func TestLaterFilesCanRemoveUnsupportedKeys(t *testing.T) {
+	dir := write(t, `-- compose.yaml --
+services:
+  web:
+    image: nginx
+    build: {context: .}
+    links: [other]
+    logging: {driver: syslog}
+    volumes: ["./a:/a:U"]
+    ports: [80]
+  other: {image: nginx}
+-- over.yaml --
+services:
+  web:
+    build: !reset null
+    links: !reset []
+    logging: {driver: json-file}
+    volumes: !override ["./a:/a"]
+`)
+	p, warnings, err := tryLoad(dir, Options{Files: []string{filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "over.yaml")}})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%v %v", err, warnings)
+	}
+	web, _ := p.Service("web")
+	if at := web.Positions["volumes.0"]; filepath.Base(at.File) != "over.yaml" || at.Line != 6 {
+		t.Errorf("volumes.0 stands at %v", at)
+	}
+	if at := web.Positions["ports.0"]; filepath.Base(at.File) != "compose.yaml" || at.Line != 8 {
+		t.Errorf("ports.0 stands at %v", at)
+	}
+}
+
+func TestPositionsFollowTheMerge(t *testing.T) {
+	dir := write(t, `-- compose.yaml --
+x-base: &base
+  restart: always
+services:
+  web:
+    <<: *base
+    extends: {file: base.yaml, service: base}
+    image: nginx
+    ports: ["8080:80", "9000-9001:90-91"]
+    networks: {front: {aliases: [a]}, default: }
+networks: {front: }
+-- base.yaml --
+services:
+  base:
+    image: busybox
+    command: sleep 1
+    ports: ["7070:70"]
+-- over.yaml --
+services:
+  web:
+    image: nginx:2
+    ports:
+      - "8081:81"
+`)
+	p, _, err := tryLoad(dir, Options{Files: []string{filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "over.yaml")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, _ := p.Service("web")
+	got := map[string]string{"": web.Source.String()}
+	for _, path := range []string{"image", "command", "restart", "ports.7070/tcp", "ports.8080/tcp", "ports.9001/tcp", "ports.8081/tcp", "networks.front"} {
+		got[path] = web.Positions[path].String()
+	}
+	for _, a := range web.Networks {
+		got["attachment "+a.Network] = a.Source.String()
+	}
+	for _, n := range p.Networks {
+		got["network "+n.Key] = n.Source.String()
+	}
+	for k, v := range got {
+		got[k] = strings.TrimPrefix(v, dir+"/")
+	}
+	want := map[string]string{
+		"":               "over.yaml:2:3",
+		"image":          "over.yaml:3:5",
+		"command":        "base.yaml:4:5",
+		"restart":        "compose.yaml:2:3",
+		"ports.7070/tcp": "base.yaml:5:13", "ports.8080/tcp": "compose.yaml:8:13", "ports.9001/tcp": "compose.yaml:8:24",
+		"ports.8081/tcp": "over.yaml:5:9", "networks.front": "compose.yaml:9:16",
+		"attachment front": "compose.yaml:9:16", "attachment default": "compose.yaml:9:39",
+		"network front": "compose.yaml:10:12", "network default": "",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("positions (-want +got):\n%s", diff)
+	}
+}
