@@ -92,6 +92,7 @@ func (r *Runtime) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	shims := map[string]*shim{}
 	for _, id := range ids {
 		address, err := r.shimAddress(id)
 		if err != nil {
@@ -105,9 +106,10 @@ func (r *Runtime) adopt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if g != nil {
-			g.adopt(id, address)
+		if shims[address] == nil {
+			shims[address] = r.findShim(ctx, address)
 		}
+		g.adopt(id, shims[address])
 	}
 	return nil
 }

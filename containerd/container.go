@@ -79,7 +79,7 @@ func (r *Runtime) CreateContainer(ctx context.Context, s ContainerSpec) error {
 	if _, err := r.client.ContainerService().Create(ctx, c); err != nil {
 		return fmt.Errorf("container %q: %w", s.ID, err)
 	}
-	r.remember(s.ID, s.Group)
+	r.groups.of(s.ID, s.Group)
 	return nil
 }
 
@@ -156,6 +156,6 @@ func (r *Runtime) DeleteContainer(ctx context.Context, id string) error {
 		return fmt.Errorf("removing container %q: %w", id, err)
 	}
 	errs = multierror.Append(errs, r.removeSnapshot(ctx, id), r.RemoveExitRecord(id))
-	r.forget(id)
+	r.groups.forget(id)
 	return errs.ErrorOrNil()
 }

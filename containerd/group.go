@@ -3,10 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"net"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/containerd/errdefs"
 )
@@ -15,30 +12,64 @@ import (
 // Beyond about ten its reaper falls behind and operations take seconds.
 const maxOperations = 8
 
-// groups are the shims that tasks share, by the group's name. The zero value
-// is empty.
+// groups are the shims that tasks live in. The zero value is empty.
 type groups struct {
 	mu     sync.Mutex
 	byName map[string]*group
-	byTask map[string]*group // nil for a task that has its shim to itself
+	byTask map[string]*group
 }
 
-func (g *groups) named(name string) *group {
+// of returns the group of a container, which is its own if it has no name.
+func (g *groups) of(id, name string) *group {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.byName == nil {
 		g.byName, g.byTask = map[string]*group{}, map[string]*group{}
 	}
-	if g.byName[name] == nil {
-		g.byName[name] = newGroup(name)
+	if g.byTask[id] == nil {
+		if name == "" {
+			g.byTask[id] = newGroup("container " + id)
+		} else {
+			if g.byName[name] == nil {
+				g.byName[name] = newGroup(name)
+			}
+			g.byTask[id] = g.byName[name]
+		}
 	}
-	return g.byName[name]
+	return g.byTask[id]
 }
 
-// group is one shim that the tasks of a project share.
+func (g *groups) known(id string) *group {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.byTask[id]
+}
+
+// release lets go of all shims, which run on.
+func (g *groups) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, x := range g.byTask {
+		x.mu.Lock()
+		if x.shim != nil {
+			x.shim.release()
+		}
+		x.shim = nil
+		x.mu.Unlock()
+	}
+}
+
+func (g *groups) forget(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.byTask, id)
+}
+
+// group is one shim, which the tasks of a project share, or which a single
+// task has to itself.
 //
-//	no shim ──create──▶ starting ──▶ running ──last delete──▶ no shim
-//	   ▲                   │ error      │ shim found dead
+//	no shim ──create──▶ starting ──▶ running ──last delete──▶ ending ──▶ no shim
+//	   ▲                   │ error      │ found dead
 //	   └───────────────────┴────────────┘
 //
 // A shim ends when a deletion leaves it without tasks. So a deletion that may
@@ -51,11 +82,20 @@ type group struct {
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed at the next change
-	address  string        // the running shim's, ttrpc+unix://…
+	shim     process       // nil when none runs
 	starting bool
+	ending   bool
 	members  map[string]struct{} // tasks in the shim that nobody deletes
 	creating int
 	deleting int
+}
+
+// process is a running shim, as a group sees it.
+type process interface {
+	address() string // ttrpc+unix://…
+	alive() bool
+	end()     // waits, for a bounded time, until it has ended, and removes what it leaves
+	release() // forgets it; it runs on
 }
 
 func newGroup(name string) *group {
@@ -87,41 +127,41 @@ func (g *group) unlock() {
 	g.mu.Unlock()
 }
 
-// join enters a task that is about to be created. An empty address makes the
-// caller the one who starts the shim. created must follow.
-func (g *group) join(ctx context.Context) (address string, err error) {
-	err = g.wait(ctx, "its shim to start or end", func() bool {
-		return g.starting || len(g.members) == 0 && g.creating == 0 && g.deleting > 0
+// join enters a task that is about to be created, in the shim that is
+// returned; without one the caller is to start it. created must follow.
+func (g *group) join(ctx context.Context) (process, error) {
+	err := g.wait(ctx, "its shim to start or end", func() bool {
+		return g.starting || g.ending || len(g.members) == 0 && g.creating == 0 && g.deleting > 0
 	})
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	if g.shim != nil && !g.shim.alive() {
+		// Killed: all that lived in it is dead. Those who are creating tasks
+		// in it will find out.
+		clear(g.members)
+		g.endLocked()
 	}
 	defer g.unlock()
-	if g.address != "" && !answers(g.address) {
-		// Killed: all that lived in it is dead.
-		g.address = ""
-		clear(g.members)
-	}
 	g.creating++
-	g.starting = g.address == ""
-	return g.address, nil
+	g.starting = g.shim == nil
+	return g.shim, nil
 }
 
-// created ends what join began. address is where the task lives, "" when it
-// was not created.
-func (g *group) created(id, address string, started bool) {
+// created ends what join began. in is where the task lives, nil when it was
+// not created.
+func (g *group) created(id string, in process, started bool) {
 	g.mu.Lock()
 	defer g.unlock()
 	g.creating--
 	if started {
 		g.starting = false
-		g.address = address
+		g.shim = in
 	}
-	if address != "" {
+	if in != nil && g.shim == in {
 		g.members[id] = struct{}{}
-	} else if g.idle() {
-		g.address = "" // nothing holds the shim any more
 	}
+	g.endIdleLocked()
 }
 
 // leave enters a task that is about to be deleted. deleted must follow.
@@ -132,7 +172,7 @@ func (g *group) leave(ctx context.Context, id string) error {
 		if in {
 			rest--
 		}
-		return rest == 0 && g.creating > 0
+		return g.ending || rest == 0 && g.creating > 0
 	})
 	if err != nil {
 		return err
@@ -150,32 +190,43 @@ func (g *group) deleted(id string, gone bool) {
 	g.deleting--
 	if !gone {
 		g.members[id] = struct{}{}
-	} else if g.idle() {
-		g.address = ""
+	}
+	g.endIdleLocked()
+}
+
+// endIdleLocked sees to the end of a shim that has nothing left.
+func (g *group) endIdleLocked() {
+	if g.shim != nil && len(g.members) == 0 && g.creating == 0 && g.deleting == 0 {
+		g.endLocked()
 	}
 }
 
-func (g *group) idle() bool { return len(g.members) == 0 && g.creating == 0 && g.deleting == 0 }
+// endLocked waits for the shim's end, without the lock.
+func (g *group) endLocked() {
+	s := g.shim
+	g.shim, g.ending = nil, true
+	g.mu.Unlock()
+	s.end()
+	g.mu.Lock()
+	g.ending = false
+}
 
-// adopt enters a task that was found running.
-func (g *group) adopt(id, address string) {
+// adopt enters a task that was found in a running shim.
+func (g *group) adopt(id string, in process) {
 	g.mu.Lock()
 	defer g.unlock()
-	if g.address == "" {
-		g.address = address
+	if g.shim == nil {
+		g.shim = in
 	}
 	// A task in another shim of the same group (its creation was interrupted
 	// before the shim was known) does not keep this one alive.
-	if g.address == address {
+	if g.shim.address() == in.address() {
 		g.members[id] = struct{}{}
 	}
 }
 
-// operate takes one of the shim's slots. A nil group has no limit.
+// operate takes one of the shim's slots.
 func (g *group) operate(ctx context.Context) (done func(), err error) {
-	if g == nil {
-		return func() {}, nil
-	}
 	select {
 	case g.slots <- struct{}{}:
 		return func() { <-g.slots }, nil
@@ -184,26 +235,9 @@ func (g *group) operate(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// answers tells whether somebody listens at a shim's address.
-func answers(address string) bool {
-	_, path, ok := strings.Cut(address, "unix://")
-	if !ok {
-		return false
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err != nil {
-		return false
-	}
-	c.Close()
-	return true
-}
-
-// groupOf returns the group of a container's task, nil when it has none.
+// groupOf returns the group of a container. ErrNotFound.
 func (r *Runtime) groupOf(ctx context.Context, id string) (*group, error) {
-	r.groups.mu.Lock()
-	g, known := r.groups.byTask[id]
-	r.groups.mu.Unlock()
-	if known {
+	if g := r.groups.known(id); g != nil {
 		return g, nil
 	}
 	c, err := r.client.ContainerService().Get(ctx, id)
@@ -213,22 +247,5 @@ func (r *Runtime) groupOf(ctx context.Context, id string) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %q: %w", id, err)
 	}
-	return r.remember(id, c.Labels[labelGroup]), nil
-}
-
-func (r *Runtime) remember(id, name string) *group {
-	g := r.groups.named(name)
-	if name == "" {
-		g = nil
-	}
-	r.groups.mu.Lock()
-	defer r.groups.mu.Unlock()
-	r.groups.byTask[id] = g
-	return g
-}
-
-func (r *Runtime) forget(id string) {
-	r.groups.mu.Lock()
-	defer r.groups.mu.Unlock()
-	delete(r.groups.byTask, id)
+	return r.groups.of(id, c.Labels[labelGroup]), nil
 }

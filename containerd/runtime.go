@@ -173,6 +173,7 @@ func (r *Runtime) embed(run context.Context) error {
 func (r *Runtime) Close(context.Context) error {
 	r.stop()
 	r.events.Wait()
+	r.groups.release()
 	if r.server != nil {
 		r.server.Stop()
 		return nil

@@ -64,9 +64,16 @@ func export(ic *plugin.InitContext) (any, error) {
 // embed makes a server; it does not listen until it is started.
 func embed(ctx context.Context, cfg Config) (*server.Server, *exported, error) {
 	sc := &srvconfig.Config{
-		Version:         version.ConfigVersion,
-		Root:            cfg.Root,
-		State:           cfg.State,
+		Version: version.ConfigVersion,
+		Root:    cfg.Root,
+		State:   cfg.State,
+		// What registers itself with the process, so that a second server could
+		// not be made, and what needs plugins that are not here.
+		DisabledPlugins: []string{
+			string(plugins.MetricsPlugin) + ".grpc-prometheus",
+			string(plugins.MetricsPlugin) + ".grpc-otel",
+			string(plugins.GRPCPlugin) + ".sandbox-controllers",
+		},
 		RequiredPlugins: []string{string(clientPlugin) + "." + clientID},
 		Plugins: map[string]any{
 			"io.containerd.server.v1.grpc":  map[string]any{"address": cfg.socket()},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,12 +11,10 @@ import (
 	"strings"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	"github.com/containerd/ttrpc"
 	"github.com/hashicorp/go-multierror"
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +22,10 @@ import (
 // Sweep removes what a killed process has left behind: containers that keep
 // does not want, with their tasks; file systems prepared for containers that
 // never were; exit records of containers that are gone; shims that serve
-// nothing, and what remains of dead ones. It returns the containers' IDs.
+// nothing, and what remains of dead ones.
 //
 // It must have returned before anything is created.
-func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) ([]string, error) {
+func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 	ctx = r.with(ctx)
 	var (
 		errs  *multierror.Error
@@ -36,7 +33,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) ([]strin
 	)
 	list, err := r.client.ContainerService().List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing containers: %w", err)
+		return fmt.Errorf("listing containers: %w", err)
 	}
 	for _, c := range list {
 		if keep(c.ID) {
@@ -64,10 +61,10 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) ([]strin
 		errs = multierror.Append(errs, r.sweepRunc(ctx), r.sweepShims(ctx))
 	}
 	if len(swept) > 0 {
+		r.log.Infof("removed what was left of containers %q", swept)
 		errs = multierror.Append(errs, r.collect(ctx))
 	}
-	slices.Sort(swept)
-	return swept, errs.ErrorOrNil()
+	return errs.ErrorOrNil()
 }
 
 // destroy kills and removes a container, whatever it does.
@@ -149,35 +146,8 @@ func (r *Runtime) sweepShims(ctx context.Context) error {
 	for _, e := range entries {
 		path := filepath.Join(r.cfg.shimSockets(), e.Name())
 		if !used[path] {
-			errs = multierror.Append(errs, endShim(ctx, path))
+			errs = multierror.Append(errs, r.endStray(ctx, path))
 		}
 	}
 	return errs.ErrorOrNil()
-}
-
-// endShim asks a shim to end, makes it end if it does not, and removes its socket.
-func endShim(ctx context.Context, socket string) error {
-	conn, err := net.DialTimeout("unix", socket, time.Second)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		client := ttrpc.NewClient(conn)
-		defer client.Close()
-		shim := taskapi.NewTTRPCTaskClient(client)
-		info, err := shim.Connect(ctx, &taskapi.ConnectRequest{ID: "none"})
-		if err != nil {
-			return fmt.Errorf("shim at %q: %w", socket, errgrpc.ToNative(err))
-		}
-		// It refuses when it has a task, and then that task is nobody's.
-		_, _ = shim.Shutdown(ctx, &taskapi.ShutdownRequest{ID: "none"})
-		if err := client.UserOnCloseWait(ctx); err != nil {
-			if err := unix.Kill(int(info.ShimPid), unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("ending the shim at %q: %w", socket, err)
-			}
-		}
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("socket of a dead shim: %w", err)
-	}
-	return nil
 }

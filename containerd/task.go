@@ -66,40 +66,37 @@ func (r *Runtime) CreateTask(ctx context.Context, o TaskOptions) (int, error) {
 	if err := r.RemoveExitRecord(o.ContainerID); err != nil {
 		return 0, err
 	}
-	if g == nil {
-		return r.create(ctx, req)
-	}
 	done, err := g.operate(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	address, err := g.join(ctx)
+	in, err := g.join(ctx)
 	if err != nil {
 		return 0, err
 	}
-	started := address == ""
-	req.TaskApiAddress, req.TaskApiVersion = address, 3
-	if started {
-		// containerd starts a shim rather than joining one if what it would
-		// join speaks a version before 3.
-		req.TaskApiAddress, req.TaskApiVersion = "ttrpc+unix://", 0
+	started := in == nil
+	// containerd starts a shim rather than joining one if what it would join
+	// speaks a version before 3.
+	req.TaskApiAddress, req.TaskApiVersion = "ttrpc+unix://", 0
+	if !started {
+		req.TaskApiAddress, req.TaskApiVersion = in.address(), 3
 	}
 	pid, err := r.create(ctx, req)
-	switch {
-	case err != nil:
-		gone := !started && !answers(address)
-		g.created(o.ContainerID, "", started)
-		if gone {
+	if err != nil {
+		if !started && !in.alive() {
 			err = fmt.Errorf("%w: the shim of group %q ended: %w", err, g.name, errdefs.ErrUnavailable)
 		}
-		return 0, err
-	case started:
-		if address, err = r.shimAddress(o.ContainerID); err != nil {
-			r.log.WithError(err).Warnf("other tasks of group %q cannot join the shim", g.name)
+		g.created(o.ContainerID, nil, started)
+		if started {
+			r.removeShimSockets(ctx, o.ContainerID)
 		}
+		return 0, err
 	}
-	g.created(o.ContainerID, address, started)
+	if started {
+		in = r.startedShim(ctx, o.ContainerID)
+	}
+	g.created(o.ContainerID, in, started)
 	return pid, nil
 }
 
@@ -231,9 +228,6 @@ func (r *Runtime) DeleteTask(ctx context.Context, id string) (code int, at time.
 	g, err := r.groupOf(ctx, id)
 	if err != nil {
 		return 0, time.Time{}, err
-	}
-	if g == nil {
-		return r.deleteTask(ctx, id)
 	}
 	done, err := g.operate(ctx)
 	if err != nil {

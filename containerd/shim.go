@@ -1,0 +1,164 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	shimapi "github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
+)
+
+// shimEnd is how long a shim may take to end, or to answer.
+const shimEnd = 3 * time.Second
+
+// shim is a running shim. Its process is held by a pidfd: containerd only
+// knows its connection, and a shim that is still ending would remove the
+// socket of the next one for the same container.
+type shim struct {
+	at   string // ttrpc+unix://path
+	fd   int    // -1 when it could not be opened: the process is gone
+	keep bool   // the sockets are another containerd's
+	log  *log.Entry
+}
+
+var _ process = (*shim)(nil)
+
+func (s *shim) address() string { return s.at }
+
+func (s *shim) socket() string {
+	_, path, _ := strings.Cut(s.at, "unix://")
+	return path
+}
+
+func (s *shim) alive() bool {
+	c, err := net.DialTimeout("unix", s.socket(), time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+func (s *shim) release() {
+	if s.fd >= 0 {
+		unix.Close(s.fd)
+	}
+}
+
+func (s *shim) end() {
+	if s.fd >= 0 && !exited(s.fd, shimEnd) {
+		s.log.Warnf("shim at %q has no tasks but runs on", s.at)
+	}
+	s.release()
+	if s.keep {
+		return
+	}
+	if err := os.Remove(s.socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.WithError(err).Warn("socket of an ended shim")
+	}
+}
+
+// exited waits for the end of a process.
+func exited(pidfd int, limit time.Duration) bool {
+	deadline := time.Now().Add(limit)
+	for {
+		left := max(0, time.Until(deadline))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		if n > 0 {
+			return true
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) || left == 0 {
+			return false
+		}
+	}
+}
+
+// findShim takes hold of the shim at an address.
+func (r *Runtime) findShim(ctx context.Context, address string) *shim {
+	s := &shim{at: address, fd: -1, keep: r.server == nil, log: r.log}
+	pid, err := s.pid(ctx)
+	if err == nil {
+		s.fd, err = unix.PidfdOpen(pid, 0)
+	}
+	if err != nil {
+		s.fd = -1
+		r.log.WithError(err).Warnf("process of the shim at %q", address)
+	}
+	return s
+}
+
+// startedShim takes hold of the shim that a task's creation has started.
+func (r *Runtime) startedShim(ctx context.Context, id string) process {
+	address, err := r.shimAddress(id)
+	if err != nil {
+		r.log.WithError(err).Warn("other tasks of the group cannot join the shim")
+		return nil
+	}
+	return r.findShim(ctx, address)
+}
+
+func (s *shim) pid(ctx context.Context) (int, error) {
+	conn, err := net.DialTimeout("unix", s.socket(), time.Second)
+	if err != nil {
+		return 0, err
+	}
+	client := ttrpc.NewClient(conn)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, shimEnd)
+	defer cancel()
+	info, err := taskapi.NewTTRPCTaskClient(client).Connect(ctx, &taskapi.ConnectRequest{ID: "-"})
+	if err != nil {
+		return 0, errgrpc.ToNative(err)
+	}
+	return int(info.ShimPid), nil
+}
+
+// removeShimSockets removes the sockets of a shim that did not come to serve a
+// container: it cannot find them itself when its bundle has gone before it.
+func (r *Runtime) removeShimSockets(ctx context.Context, id string) {
+	if r.server == nil {
+		return
+	}
+	for _, debug := range []bool{false, true} {
+		address, err := shimapi.CreateSocketAddress(ctx, r.cfg.shimSockets(), r.cfg.socket(), id, debug)
+		if err == nil {
+			err = os.Remove(strings.TrimPrefix(address, "unix://"))
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.log.WithError(err).Warnf("socket of the shim of container %q", id)
+		}
+	}
+}
+
+// endStray ends a shim that no known task lives in, if its socket is not all
+// that there is of it, and removes the socket.
+func (r *Runtime) endStray(ctx context.Context, socket string) error {
+	s := &shim{at: "ttrpc+unix://" + socket, fd: -1, log: r.log}
+	if !s.alive() {
+		s.end()
+		return nil
+	}
+	pid, err := s.pid(ctx)
+	if err != nil {
+		return fmt.Errorf("shim at %q: %w", socket, err)
+	}
+	// What it may still hold is nobody's: runc's containers without a bundle
+	// have been deleted.
+	if s.fd, err = unix.PidfdOpen(pid, 0); err == nil {
+		err = unix.PidfdSendSignal(s.fd, unix.SIGKILL, nil, 0)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("ending the shim at %q: %w", socket, err)
+	}
+	s.end()
+	return nil
+}
