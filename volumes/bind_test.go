@@ -1,0 +1,79 @@
+package volumes
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/mount"
+	"golang.org/x/sys/unix"
+)
+
+func TestBind(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, nil, 0o644))
+	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling")))
+	must(t, Bind(dir, false))
+	must(t, Bind(file, true))
+	missing := filepath.Join(dir, "a/b")
+	for _, c := range []struct {
+		source string
+		create bool
+		says   string
+	}{
+		{missing, false, "does not exist"},
+		{"rel", true, "absolute"},
+		{filepath.Join(file, "x"), true, file},
+		{filepath.Join(dir, "dangling"), true, "link"},
+	} {
+		if err := Bind(c.source, c.create); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: got %v, want an invalid argument that says %q", c.source, err, c.says)
+		}
+	}
+	if exists(missing) {
+		t.Error("made unasked")
+	}
+	must(t, Bind(missing, true))
+	if fi, err := os.Stat(missing); err != nil || !fi.IsDir() || fi.Mode().Perm() != 0o755 {
+		t.Errorf("made as %v, %v", fi, err)
+	}
+}
+
+func TestCheckPropagation(t *testing.T) {
+	dir := t.TempDir()
+	sub := filepath.Join(dir, "sub")
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	must(t, os.Mkdir(sub, 0o755))
+	must(t, unix.Mount("", dir, "", unix.MS_PRIVATE, ""))
+	if err := CheckPropagation(sub, mount.PropagationRShared); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("private: got %v, want an error that names the mount %q", err, dir)
+	}
+	must(t, CheckPropagation(sub, mount.PropagationRSlave))
+	must(t, CheckPropagation(sub, ""))
+	must(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
+	must(t, CheckPropagation(sub, mount.PropagationRShared))
+}
+
+func TestResolveSubpath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "vol")
+	must(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
+	outside := t.TempDir()
+	for name, to := range map[string]string{"in": "/a/b", "abs": outside, "up": "../../../../../.." + outside, "loop": "loop"} {
+		must(t, os.Symlink(to, filepath.Join(dir, name)))
+	}
+	for _, sub := range []string{"a/b", "in", "a/../a/b", "a/b/../../in"} {
+		got, err := ResolveSubpath(dir, sub)
+		if err != nil || got != filepath.Join(dir, "a/b") {
+			t.Errorf("%q: got %q and %v", sub, got, err)
+		}
+	}
+	for _, sub := range []string{"../x", "/a", "abs", "up", "missing", "loop", ""} {
+		if got, err := ResolveSubpath(dir, sub); err == nil {
+			t.Errorf("%q: got %q, want an error", sub, got)
+		}
+	}
+}
