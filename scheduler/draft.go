@@ -98,17 +98,11 @@ func (d *draft) plan(name string, warnings []string) (*Plan, error) {
 		}
 	}
 	plan := &Plan{Project: name, Steps: make([]Step, 0, len(d.nodes)), Warnings: warnings}
+	above := make([]bits, 0, len(d.nodes)) // by step: the steps that must have succeeded before it
 	for queue.Len() > 0 {
 		n := heap.Pop(&queue).(*node)
 		n.ID = len(plan.Steps)
-		for _, e := range n.needs {
-			n.Needs = append(n.Needs, e.to.ID)
-			if e.tolerate {
-				n.Tolerate = append(n.Tolerate, e.to.ID)
-			}
-		}
-		slices.Sort(n.Needs)
-		slices.Sort(n.Tolerate)
+		above = append(above, n.number(above, len(d.nodes)))
 		plan.Steps = append(plan.Steps, n.Step)
 		for _, m := range blocks[n] {
 			if open[m]--; open[m] == 0 {
@@ -126,6 +120,41 @@ func (d *draft) plan(name string, warnings []string) (*Plan, error) {
 		return nil, fmt.Errorf("project %q: these steps wait for each other: %s", name, strings.Join(stuck, ", "))
 	}
 	return plan, nil
+}
+
+// number fills in the step's needs, less those that another need has already,
+// and returns all steps that must have succeeded before it.
+func (n *node) number(above []bits, total int) bits {
+	slices.SortFunc(n.needs, func(a, b edge) int { return b.to.ID - a.to.ID }) // nearest first
+	mine := make(bits, (total+63)/64)
+	for _, e := range n.needs {
+		if e.tolerate || mine.has(e.to.ID) {
+			continue
+		}
+		n.Needs = append(n.Needs, e.to.ID)
+		mine.set(e.to.ID)
+		mine.join(above[e.to.ID])
+	}
+	for _, e := range n.needs {
+		if e.tolerate && !mine.has(e.to.ID) {
+			n.Needs = append(n.Needs, e.to.ID)
+			n.Tolerate = append(n.Tolerate, e.to.ID)
+		}
+	}
+	slices.Sort(n.Needs)
+	slices.Sort(n.Tolerate)
+	return mine
+}
+
+// bits is a set of step numbers.
+type bits []uint64
+
+func (b bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (b bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bits) join(o bits) {
+	for i := range o {
+		b[i] |= o[i]
+	}
 }
 
 // sorted returns m's keys in order.

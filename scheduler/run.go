@@ -230,13 +230,13 @@ func (r *runner) result() error {
 			all = multierror.Append(all, fmt.Errorf("%s: %w", s.what(), r.errs[i]))
 		}
 		if r.status[i] == "" {
-			left++
 			r.emit(s.event(StatusSkipped))
-		} else if r.status[i] == StatusSkipped && !r.doomed[i] {
+		}
+		if r.status[i] != StatusDone && r.status[i] != StatusFailed {
 			left++
 		}
 	}
-	if left > 0 {
+	if left > 0 && r.ctx.Err() != nil {
 		all = multierror.Append(all, fmt.Errorf("cancelled, %d of %d steps left undone: %w", left, len(r.plan.Steps), context.Cause(r.ctx)))
 	}
 	return all.ErrorOrNil()
