@@ -1,0 +1,243 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// fakeShim ends, as a real one, when a deletion leaves it without tasks.
+type fakeShim struct {
+	name  string
+	mu    sync.Mutex
+	tasks map[string]bool
+	dead  bool
+	ended atomic.Bool
+}
+
+func (s *fakeShim) address() string { return s.name }
+func (s *fakeShim) release()        {}
+func (s *fakeShim) end()            { s.ended.Store(true) }
+func (s *fakeShim) alive() bool     { s.mu.Lock(); defer s.mu.Unlock(); return !s.dead }
+
+func (s *fakeShim) create(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead {
+		return fmt.Errorf("%s has ended", s.name)
+	}
+	s.tasks[id] = true
+	return nil
+}
+
+func (s *fakeShim) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tasks, id)
+	s.dead = s.dead || len(s.tasks) == 0
+}
+
+// Whatever is created and deleted at the same time: no task is created in a
+// shim that ends, there is one shim at a time, and at last there is none.
+func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		rounds := rapid.SliceOfN(rapid.IntRange(1, 4), 2, 8).Draw(rt, "rounds per task")
+		failing := rapid.SliceOfN(rapid.IntRange(0, 9), len(rounds), len(rounds)).Draw(rt, "fails when 0")
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		g := newGroup("p")
+		var alive, started atomic.Int32
+		var wg sync.WaitGroup
+		errs := make(chan error, 100)
+		for i, n := range rounds {
+			wg.Go(func() {
+				id := fmt.Sprintf("c%d", i)
+				for round := range n {
+					in, err := g.join(ctx)
+					if err != nil {
+						errs <- err
+						return
+					}
+					first := in == nil
+					if first {
+						if alive.Add(1) > 1 {
+							errs <- fmt.Errorf("a second shim was started beside a running one")
+						}
+						in = &fakeShim{name: fmt.Sprintf("shim%d", started.Add(1)), tasks: map[string]bool{}}
+					}
+					s := in.(*fakeShim)
+					err = s.create(id)
+					if failing[i] == 0 && round == 0 {
+						// runc refuses: the task goes, and the shim if it was its only one.
+						s.remove(id)
+						if !s.alive() {
+							alive.Add(-1)
+						}
+						g.created(id, nil, first)
+						continue
+					}
+					if err != nil {
+						errs <- err
+						g.created(id, nil, first)
+						return
+					}
+					g.created(id, in, first)
+					if err := g.leave(ctx, id); err != nil {
+						errs <- err
+						return
+					}
+					s.remove(id)
+					if !s.alive() {
+						alive.Add(-1)
+					}
+					g.deleted(id, true)
+				}
+			})
+		}
+		wg.Wait()
+		close(errs)
+		for err := range errs {
+			rt.Error(err)
+		}
+		if g.shim != nil || len(g.members) > 0 || g.creating+g.deleting > 0 || g.starting || g.ending {
+			rt.Errorf("at last the group is %+v", g)
+		}
+	})
+}
+
+// Those who come while the first starts the shim wait for it and then join.
+func TestGroupStartsOneShim(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	g := newGroup("p")
+	in, err := g.join(ctx)
+	if err != nil || in != nil {
+		t.Fatalf("first: %v, %v", in, err)
+	}
+	joined := make(chan process)
+	for range 5 {
+		go func() {
+			in, err := g.join(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			joined <- in
+		}()
+	}
+	select {
+	case in := <-joined:
+		t.Fatalf("somebody joined %v before the shim had started", in)
+	case <-time.After(20 * time.Millisecond):
+	}
+	s := &fakeShim{name: "s", tasks: map[string]bool{"a": true}}
+	g.created("a", s, true)
+	for range 5 {
+		if in := <-joined; in != s {
+			t.Errorf("joined %v", in)
+		}
+	}
+}
+
+// When the first fails, exactly one of those who waited starts it.
+func TestGroupFirstFails(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	g := newGroup("p")
+	if _, err := g.join(ctx); err != nil {
+		t.Fatal(err)
+	}
+	joined := make(chan process, 3)
+	for range 3 {
+		go func() {
+			in, err := g.join(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			joined <- in
+		}()
+	}
+	g.created("a", nil, true)
+	if in := <-joined; in != nil {
+		t.Fatalf("joined %v of nobody", in)
+	}
+	s := &fakeShim{name: "s", tasks: map[string]bool{}}
+	g.created("b", s, true)
+	for range 2 {
+		if in := <-joined; in != s {
+			t.Errorf("joined %v", in)
+		}
+	}
+}
+
+// A shim that is found dead is forgotten with its tasks.
+func TestGroupForgetsKilledShim(t *testing.T) {
+	ctx := context.Background()
+	g := newGroup("p")
+	s := &fakeShim{name: "s", tasks: map[string]bool{"a": true}}
+	g.adopt("a", s)
+	g.adopt("b", s)
+	s.dead = true
+	in, err := g.join(ctx)
+	if err != nil || in != nil {
+		t.Fatalf("joined %v: %v", in, err)
+	}
+	if !s.ended.Load() || len(g.members) != 0 {
+		t.Errorf("ended %v, members %v", s.ended.Load(), g.members)
+	}
+	next := &fakeShim{name: "next", tasks: map[string]bool{}}
+	g.created("c", next, true)
+	// The dead one's tasks are deleted late, and do not end the next one.
+	if err := g.leave(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	g.deleted("a", true)
+	if g.shim != next || next.ended.Load() {
+		t.Errorf("shim %v", g.shim)
+	}
+}
+
+// Waiting is bounded by the caller and says what it waited for.
+func TestGroupWaitIsBounded(t *testing.T) {
+	g := newGroup("p")
+	if _, err := g.join(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := g.join(ctx); err == nil || err.Error() != `group "p": waiting for its shim to start or end: context deadline exceeded` {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFeedKeepsOrderAcrossReaders(t *testing.T) {
+	f := newFeed[int]()
+	for i := range 100 {
+		f.put(i)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ch := f.read(ctx)
+	for i := range 40 {
+		if got := <-ch; got != i {
+			t.Fatalf("got %d, want %d", got, i)
+		}
+	}
+	cancel()
+	next := 40
+	for got := range ch { // at most one more
+		if got != next {
+			t.Fatalf("got %d, want %d", got, next)
+		}
+		next++
+	}
+	rest := f.read(t.Context())
+	for ; next < 100; next++ {
+		if got := <-rest; got != next {
+			t.Fatalf("got %d, want %d", got, next)
+		}
+	}
+}
