@@ -1,0 +1,60 @@
+# Gantry: see "make help".
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOFLAGS := -trimpath
+export CGO_ENABLED := 0
+
+DEMO       := examples/nginx-app-db
+DEMO_PORT  ?= 8088
+IMAGES     := nginx postgres app
+TEST_FLAGS ?= -timeout 18m
+PACKAGES   ?= ./...
+
+.PHONY: help build install deps test-deps demo demo-down demo-images test test-vm bench lint docs clean
+
+help: ## Show this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/gantry and bin/gantry-shim
+	@mkdir -p $(BIN)
+	go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/gantry ./cmd/gantry-shim
+
+install: build ## Install both programs to /usr/local/bin
+	install -m 0755 $(BIN)/gantry $(BIN)/gantry-shim /usr/local/bin/
+
+deps: ## Install what running and the demo need (Debian, root)
+	@scripts/install-packages runc mmdebstrap busybox-static ca-certificates curl
+
+test-deps: deps
+	@scripts/install-packages docker-registry skopeo nftables iptables iproute2 procps
+
+demo: deps build demo-images ## Run nginx + app + PostgreSQL and ask for a page
+	@scripts/demo up
+
+demo-down: ## Remove every trace of the demo
+	@scripts/demo down
+
+demo-images: ## Make stand-ins for the demo's images from Debian packages
+	@mkdir -p $(BIN)/images
+	cd $(DEMO)/app && go build $(GOFLAGS) -ldflags '-s -w' -o ../../../$(BIN)/example-app .
+	go run ./examples/images -o $(BIN)/images $(IMAGES)
+
+test: test-deps build ## Run all tests, with real containers (root)
+	GANTRY_BIN=$(CURDIR)/$(BIN) go test $(TEST_FLAGS) $(PACKAGES)
+
+test-vm: build ## Run the tests that need systemd, cgroup v2 and a reboot, in QEMU
+	tests/vm/run
+
+bench: test-deps build ## Measure against bare runc; prints ratios
+	GANTRY_BIN=$(CURDIR)/$(BIN) go run ./tests/bench
+
+lint: ## Check formatting and vet
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+
+clean: ## Remove what was built
+	rm -rf $(BIN)
