@@ -58,9 +58,6 @@ func addDevices(s *specs.Spec, h container.HostConfig) error {
 		}
 		*rules = append(*rules, rule)
 	}
-	if h.Privileged { // what was added on top is allowed already
-		*rules = (*rules)[:1]
-	}
 	return nil
 }
 

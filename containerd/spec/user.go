@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -37,6 +38,7 @@ func lookup(rootfs, name string, extra []string) (specs.User, error) {
 	if err != nil {
 		return specs.User{}, fmt.Errorf("additional groups %q: %v: %w", extra, err, errdefs.ErrInvalidArgument)
 	}
+	slices.Sort(more) // they come in no order
 	out := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid), AdditionalGids: []uint32{uint32(u.Gid)}}
 	seen := map[int]bool{u.Gid: true}
 	for _, g := range append(u.Sgids, more...) {
