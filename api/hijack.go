@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,14 @@ func hijack(w http.ResponseWriter, r *http.Request, tty bool) (*duplex, error) {
 		conn.Close()
 		return nil, fmt.Errorf("take over the connection: %w", err)
 	}
-	return &duplex{conn: conn, in: rw.Reader, tty: tty}, nil
+	// only what was read ahead is taken from rw: at its end it cancels the
+	// request's context, and a client may end its input and go on reading
+	ahead, err := rw.Reader.Peek(rw.Reader.Buffered())
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	return &duplex{conn: conn, in: io.MultiReader(bytes.NewReader(ahead), conn), tty: tty}, nil
 }
 
 func printable(c rune) rune {

@@ -110,8 +110,8 @@ func (p projectRoutes) verb(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err != nil {
-		log.G(ctx).WithError(err).Infof("%s of project %q", r.PathValue("verb"), j.name)
 		err = errors.New(messageOf(err))
+		log.G(ctx).WithError(err).Infof("%s of project %q", r.PathValue("verb"), j.name)
 	}
 	out.put(client.FinalEvent(err))
 	return nil
