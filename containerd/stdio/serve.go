@@ -51,7 +51,7 @@ func (h *Hub) serve(conn net.Conn) {
 		h.takeInput(in, bringsInput)
 		c.drop(net.ErrClosed)
 	}()
-	if err := c.send(); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := c.send(); errors.Is(err, errDropped) {
 		log.L.WithError(err).WithField("socket", h.cfg.Socket).Info("a client was detached")
 	}
 	h.leave(c)
