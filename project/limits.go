@@ -79,11 +79,14 @@ func remarkVolume(v string) string {
 // limitSecurityOpt accepts what the runtime can enforce. Source: Docker's
 // --security-opt.
 func limitSecurityOpt(v string) string {
-	key, _, _ := strings.Cut(strings.Replace(v, ":", "=", 1), "=")
-	if slices.Contains([]string{"no-new-privileges", "seccomp", "apparmor", "label", "systempaths"}, key) {
+	key, value, _ := strings.Cut(strings.Replace(v, ":", "=", 1), "=")
+	switch {
+	case slices.Contains([]string{"no-new-privileges", "seccomp", "apparmor", "systempaths", "writable-cgroups"}, key):
+		return ""
+	case key == "label" && value == "disable":
 		return ""
 	}
-	return fmt.Sprintf("%q is not supported; use no-new-privileges, seccomp, apparmor, label or systempaths", v)
+	return fmt.Sprintf("%q is not supported; use no-new-privileges, seccomp, apparmor, systempaths, writable-cgroups or label=disable", v)
 }
 
 // limitPullPolicy leaves malformed values to the translation.

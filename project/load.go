@@ -2,17 +2,12 @@ package project
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/interpolation"
 	"github.com/compose-spec/compose-go/v2/loader"
@@ -34,8 +29,12 @@ type Options struct {
 	// Services selects services, their dependencies included; their profiles
 	// count as enabled. None means all active ones.
 	Services          []string
-	IgnoreUnsupported bool      // unsupported keys become warnings
-	Stdin             io.Reader // nil: the process's
+	IgnoreUnsupported bool // unsupported keys become warnings
+	// Lenient is for verbs about what exists already, such as down and ps: what
+	// could not be started is no error, no env_file, label_file or secret is
+	// looked for, and there are no warnings. The project must not be started.
+	Lenient bool
+	Stdin   io.Reader // nil: the process's
 }
 
 // Load reads compose files and translates them.
@@ -54,6 +53,9 @@ func Load(ctx context.Context, opts Options) (*Project, []Warning, error) {
 	if err != nil {
 		return nil, warnings, err
 	}
+	if opts.Lenient {
+		return in.lenient(model)
+	}
 	if err := consistency(model, in.everything()); err != nil {
 		return nil, warnings, err
 	}
@@ -69,162 +71,39 @@ func Load(ctx context.Context, opts Options) (*Project, []Warning, error) {
 	} else if err := newError(errdefs.ErrNotImplemented, unsupportedHint, unsupported); err != nil {
 		return nil, warnings, err
 	}
-	p, err := translate(in, model, active, s)
-	if err != nil {
+	if active, err = in.resolveFiles(active, s); err != nil {
 		return nil, warnings, err
 	}
-	return p, warnings, p.Check()
+	p, problems := translate(in, model, active, s)
+	if err := newError(errdefs.ErrInvalidArgument, "", problems); err != nil {
+		return nil, warnings, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, warnings, err
+	}
+	return p, warnings, nil
+}
+
+// lenient translates what can be translated.
+func (in *input) lenient(model *types.Project) (*Project, []Warning, error) {
+	for _, name := range in.services {
+		if _, ok := model.AllServices()[name]; !ok {
+			return nil, nil, noSuchService(name)
+		}
+	}
+	active, err := model.WithServicesEnabled(in.services...)
+	if err != nil {
+		return nil, nil, classify(err)
+	}
+	p, _ := translate(in, model, active.WithoutUnresolvedOptionalDependencies(), surveyProject(in.sources, active))
+	return p, nil, nil
+}
+
+func noSuchService(name string) error {
+	return newError(errdefs.ErrNotFound, "", []Problem{{Text: fmt.Sprintf("no such service: %q", name)}})
 }
 
 const unsupportedHint = "remove what is not supported, or use --ignore-unsupported to run without it"
-
-// input is all that a project is read from.
-type input struct {
-	options  *cli.ProjectOptions
-	files    []types.ConfigFile
-	dir      string
-	profiles []string
-	services []string
-	sources  *sources
-	whole    *survey
-}
-
-// everything surveys all documents, at most once.
-func (in *input) everything() *survey {
-	if in.whole == nil {
-		in.whole = surveyAll(in.sources)
-	}
-	return in.whole
-}
-
-// read finds and reads the files and the environment.
-func read(opts Options) (*input, []Warning, error) {
-	var options *cli.ProjectOptions
-	warnings, err := capture(func() (err error) {
-		options, err = projectOptions(opts)
-		return err
-	})
-	if err != nil {
-		return nil, warnings, classify(err)
-	}
-	if len(options.ConfigPaths) == 0 {
-		where, _ := options.GetWorkingDir()
-		return nil, warnings, newError(errdefs.ErrNotFound, "", []Problem{{
-			Text: fmt.Sprintf("no compose file found in %q or above; make a compose.yaml or name one with -f", where)}})
-	}
-	in := &input{options: options, services: opts.Services, profiles: profiles(opts.Profiles, options.Environment)}
-	if in.dir, err = options.GetWorkingDir(); err != nil {
-		return nil, warnings, err
-	}
-	for _, path := range options.ConfigPaths {
-		file, err := readFile(path, opts.Stdin)
-		if err != nil {
-			return nil, warnings, err
-		}
-		in.files = append(in.files, file)
-	}
-	in.sources, err = parseSources(in.files, in.dir, options.Environment)
-	return in, warnings, err
-}
-
-// projectOptions applies flags, environment and .env in Docker Compose's order
-// of precedence.
-func projectOptions(opts Options) (*cli.ProjectOptions, error) {
-	environment := opts.Environment
-	if environment == nil {
-		environment = os.Environ()
-	}
-	env := types.NewMapping(environment)
-	envFiles := opts.EnvFiles
-	if list := env["COMPOSE_ENV_FILES"]; len(envFiles) == 0 && list != "" {
-		envFiles = strings.Split(list, ",")
-	}
-	var disabled bool
-	if v := env[consts.ComposeDisableDefaultEnvFile]; v != "" {
-		var err error
-		if disabled, err = strconv.ParseBool(v); err != nil {
-			return nil, fmt.Errorf("%s=%q is not a boolean", consts.ComposeDisableDefaultEnvFile, v)
-		}
-	}
-	withEnvFiles := func(o *cli.ProjectOptions) error {
-		if disabled && len(envFiles) == 0 {
-			return nil
-		}
-		return cli.WithEnvFiles(envFiles...)(o)
-	}
-	return cli.NewProjectOptions(opts.Files,
-		cli.WithWorkingDirectory(opts.ProjectDirectory),
-		cli.WithEnv(environment),
-		withEnvFiles,
-		cli.WithDotEnv,
-		cli.WithConfigFileEnv,
-		cli.WithDefaultConfigPath,
-		// the compose file was perhaps found above: its directory has a .env too
-		withEnvFiles,
-		cli.WithDotEnv,
-		cli.WithName(opts.Name),
-	)
-}
-
-func profiles(wanted []string, env types.Mapping) []string {
-	if len(wanted) > 0 {
-		return wanted
-	}
-	var out []string
-	for _, p := range strings.Split(env[consts.ComposeProfiles], ",") {
-		if p = strings.TrimSpace(p); p != "" {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func readFile(path string, stdin io.Reader) (types.ConfigFile, error) {
-	if path == "-" {
-		if stdin == nil {
-			stdin = os.Stdin
-		}
-		content, err := io.ReadAll(stdin)
-		if err != nil {
-			return types.ConfigFile{}, fmt.Errorf("compose file from standard input: %w", err)
-		}
-		return types.ConfigFile{Filename: path, Content: content}, nil
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return types.ConfigFile{}, err
-	}
-	content, err := os.ReadFile(abs)
-	if err != nil {
-		return types.ConfigFile{}, newError(fileClass(err), "", []Problem{{
-			Position: Position{File: abs}, Text: fmt.Sprintf("cannot read compose file: %s", reason(err))}})
-	}
-	return types.ConfigFile{Filename: abs, Content: content}, nil
-}
-
-func fileClass(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return errdefs.ErrNotFound
-	}
-	return errdefs.ErrInvalidArgument
-}
-
-// reason leaves out operation and path, which the caller names.
-func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err.Error()
-	}
-	return err.Error()
-}
-
-func classify(err error) error {
-	class := fileClass(err)
-	if strings.HasPrefix(err.Error(), "couldn't find env file") {
-		class = errdefs.ErrNotFound
-	}
-	return newError(class, "", []Problem{{Text: err.Error()}})
-}
 
 // loading says how far compose-go resolves a model.
 type loading struct {
@@ -322,7 +201,7 @@ func (in *input) selected(model *types.Project) (*types.Project, error) {
 		all := model.AllServices()
 		for _, name := range in.services {
 			if _, ok := all[name]; !ok {
-				return nil, newError(errdefs.ErrNotFound, "", []Problem{{Text: fmt.Sprintf("no such service: %q", name)}})
+				return nil, noSuchService(name)
 			}
 		}
 		enabled, err := model.WithServicesEnabled(in.services...)

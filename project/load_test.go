@@ -216,7 +216,7 @@ services:
     ports:
       - {target: 80, published: 0-5}
       - {target: 80, protocol: icmp}
-    security_opt: [label]
+    security_opt: [apparmor]
     labels: {com.docker.compose.project: x}
     volumes:
       - {type: bind, source: ., target: relative}
@@ -231,7 +231,7 @@ networks:
 				`compose.yaml:6:14: service "web": expose "many" is not PORT, FIRST-LAST or either with /PROTOCOL`,
 				`compose.yaml:8:9: service "web": published port "0-5": want PORT or FIRST-LAST between 1 and 65535`,
 				`compose.yaml:9:9: service "web": port protocol "icmp" is not tcp or udp`,
-				`compose.yaml:10:20: service "web": security_opt "label" is not KEY=VALUE`,
+				`compose.yaml:10:20: service "web": security_opt "apparmor" is not KEY=VALUE`,
 				`compose.yaml:11:14: service "web": label "com.docker.compose.project" is Docker Compose's own; choose another name`,
 				`compose.yaml:13:9: service "web": mount target "relative" is not an absolute path`,
 				`compose.yaml:14:5: service "web": "nope" is not a MAC address such as 02:42:ac:11:00:02`,

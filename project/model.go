@@ -12,7 +12,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/containerd/errdefs"
 	"gopkg.in/yaml.v3"
 )
 
@@ -101,7 +100,7 @@ func selectTree(tree map[string]any, names []string) (map[string]any, error) {
 	services, _ := tree["services"].(map[string]any)
 	for _, name := range names {
 		if _, ok := services[name]; !ok {
-			return nil, newError(errdefs.ErrNotFound, "", []Problem{{Text: fmt.Sprintf("no such service: %q", name)}})
+			return nil, noSuchService(name)
 		}
 	}
 	if len(names) > 0 {

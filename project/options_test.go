@@ -206,3 +206,24 @@ volumes: {data: }
 		t.Errorf("services %v profiles %v", raw.Services(), raw.Profiles())
 	}
 }
+
+// down, ps and the like must work with files that up would refuse.
+func TestLenientLoadsWhatCannotBeStarted(t *testing.T) {
+	dir := write(t, `-- compose.yaml --
+services:
+  dev: {image: x, profiles: [dev], ports: ["80:80"], container_name: web, env_file: gone.env, networks: [nowhere], volumes: [nothing:/x]}
+  prod: {image: x, profiles: [prod], ports: ["80:80"], container_name: web, depends_on: [dev, gone], secrets: [key]}
+  built: {build: ., dns: [x], network_mode: service:gone}
+secrets: {key: {file: gone}}
+`)
+	p, warnings, err := tryLoad(dir, Options{Profiles: []string{"*"}, Lenient: true})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%v %v", err, warnings)
+	}
+	if diff := cmp.Diff([]string{"built", "dev", "prod"}, p.ServiceNames()); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, err := tryLoad(dir, Options{Profiles: []string{"*"}}); err == nil {
+		t.Error("no error when it is to be started")
+	}
+}

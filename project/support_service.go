@@ -184,7 +184,7 @@ var serviceRules = []rule{
 	{path: "services.*.secrets.[].target"},
 	{path: "services.*.secrets.[].uid", support: refused, note: fileOwner},
 	{path: "services.*.security_opt"},
-	{path: "services.*.security_opt.[]", note: "no-new-privileges, seccomp, apparmor, label, systempaths", limit: limitSecurityOpt},
+	{path: "services.*.security_opt.[]", note: "no-new-privileges, seccomp, apparmor, systempaths, writable-cgroups, label=disable", limit: limitSecurityOpt},
 	{path: "services.*.shm_size"},
 	{path: "services.*.stdin_open"},
 	{path: "services.*.stop_grace_period"},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/xhit/go-str2duration/v2"
@@ -26,12 +25,9 @@ type translator struct {
 	problems []Problem
 }
 
-// translate makes the Project of the active services.
-func translate(in *input, model, active *types.Project, s *survey) (*Project, error) {
-	active, err := in.resolveFiles(active, s)
-	if err != nil {
-		return nil, err
-	}
+// translate makes the Project of the active services, and tells what of them
+// is malformed.
+func translate(in *input, model, active *types.Project, s *survey) (*Project, []Problem) {
 	active = active.WithoutUnnecessaryResources()
 	t := &translator{in: in, model: active, survey: s}
 	p := &Project{Name: active.Name, WorkingDir: active.WorkingDir, Services: []Service{}, Networks: []Network{}, Volumes: []Volume{}}
@@ -57,7 +53,7 @@ func translate(in *input, model, active *types.Project, s *survey) (*Project, er
 	for _, name := range active.ServiceNames() {
 		p.Services = append(p.Services, t.service(active.Services[name]))
 	}
-	return p, newError(errdefs.ErrInvalidArgument, "", t.problems)
+	return p, t.problems
 }
 
 func projectLabels(p *Project) map[string]string {
