@@ -20,7 +20,7 @@ import (
 
 func serveBox(t *testing.T, b box) *served {
 	back := refusing()
-	back.Attacher, back.Execs = b, b
+	back.attacher, back.execs = b, b
 	return serveBackends(t, back)
 }
 
@@ -293,7 +293,7 @@ func (w waiting) WaitContainer(context.Context, string, container.WaitCondition)
 func TestWaitAnswersInTwoSteps(t *testing.T) {
 	wt := waiting{registered: make(chan struct{}), ended: make(chan container.WaitResponse, 1)}
 	b := refusing()
-	b.Control = wt
+	b.control = wt
 	s := serveBackends(t, b)
 	conn := s.dial(t)
 	fmt.Fprint(conn, "POST /v1.47/containers/x/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -313,7 +313,7 @@ func TestWaitAnswersInTwoSteps(t *testing.T) {
 func TestStoppingBreaksWait(t *testing.T) {
 	wt := waiting{registered: make(chan struct{}), ended: make(chan container.WaitResponse)}
 	b := refusing()
-	b.Control = wt
+	b.control = wt
 	s := serveBackends(t, b)
 	got := s.client(t).ContainerWait(testContext(t), "x", moby.ContainerWaitOptions{})
 	await(t, wt.registered, "the wait is registered")

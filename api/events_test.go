@@ -40,7 +40,7 @@ func (n newsroom) Events(ctx context.Context, _, _ time.Time, f engine.Filters) 
 func serveNews(t *testing.T) (newsroom, *served) {
 	n := newsroom{news: make(chan events.Message), asked: make(chan engine.Filters, 1), left: make(chan struct{})}
 	b := refusing()
-	b.Events = n
+	b.events = n
 	return n, serveBackends(t, b)
 }
 

@@ -58,7 +58,7 @@ func serveLibrary(t *testing.T, l library) *served {
 		l.asked = &[]string{}
 	}
 	b := refusing()
-	b.Images, b.ImageSource = l, l
+	b.images, b.imageSource = l, l
 	return serveBackends(t, b)
 }
 

@@ -38,7 +38,7 @@ func (l logbook) ContainerLogs(ctx context.Context, _ string, o engine.LogOption
 
 func serveLogs(t *testing.T, l logbook) *moby.Client {
 	b := refusing()
-	b.Logs = l
+	b.logs = l
 	return serveBackends(t, b).client(t)
 }
 

@@ -87,8 +87,8 @@ func newYard(t *testing.T) *yard {
 	y := &yard{driver: memory.New(), shelf: newShelf(), left: make(chan struct{})}
 	y.driver.Load("img", scheduler.Image{ID: "sha256:1"})
 	b := refusing()
-	b.Projects, b.Driver = y.shelf, y.driver
-	h := Handler(b, Build{})
+	b.projects, b.driver = y.shelf, y.driver
+	h := newHandler(b, "")
 	var first sync.Once
 	y.server = serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first.Do(func() { context.AfterFunc(r.Context(), func() { close(y.left) }) })
@@ -384,7 +384,7 @@ func TestProjectsAreToldByTheirContainers(t *testing.T) {
 	}
 	var asked engine.ListOptions
 	b := refusing()
-	b.Inspector = cast{asked: &asked, items: []container.Summary{
+	b.inspector = cast{asked: &asked, items: []container.Summary{
 		{State: "running", Labels: labels("web", "/a/compose.yaml,/a/more.yaml")},
 		{State: "exited", Labels: labels("web", "/a/compose.yaml")},
 		{State: "running", Labels: labels("web", "")},

@@ -23,14 +23,14 @@ import (
 // place of its parts.
 type refuser struct{ err error }
 
-func refusing() Backends {
+func refusing() backends {
 	return refusingWith(fmt.Errorf("nothing is here: %w", errdefs.ErrUnavailable))
 }
 
-func refusingWith(err error) Backends {
+func refusingWith(err error) backends {
 	r := refuser{err}
-	return Backends{Lifecycle: r, Control: r, Inspector: r, Logs: r, Attacher: r, Execs: r, Images: r, ImageSource: r,
-		Volumes: r, Networks: r, Events: r, Host: r, Projects: r, Driver: r}
+	return backends{lifecycle: r, control: r, inspector: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
+		volumes: r, networks: r, events: r, host: r, projects: r, driver: r}
 }
 
 func (r refuser) CreateContainer(context.Context, string, container.CreateRequest) (container.CreateResponse, error) {

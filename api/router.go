@@ -11,8 +11,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"gantry/scheduler"
-
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 )
@@ -27,38 +25,20 @@ type route struct {
 	handle  handler
 }
 
-// Backends are what the routes call. All are required.
-type Backends struct {
-	Lifecycle   lifecycle
-	Control     control
-	Inspector   inspector
-	Logs        logSource
-	Attacher    attacher
-	Execs       execs
-	Images      imageStore
-	ImageSource imageSource
-	Volumes     volumeStore
-	Networks    networkStore
-	Events      eventSource
-	Host        host
-	Projects    projectStore
-	Driver      scheduler.Driver
-}
-
-// Handler returns the whole API over b.
-func Handler(b Backends, build Build) http.Handler {
+// newHandler returns the whole API over b. Version is the daemon's own.
+func newHandler(b backends, version string) http.Handler {
 	mux := http.NewServeMux()
 	for _, routes := range [][]route{
-		containerRoutes{b.Lifecycle, b.Control, b.Inspector}.routes(),
-		logRoutes{b.Logs}.routes(),
-		attachRoutes{b.Attacher}.routes(),
-		execRoutes{b.Execs}.routes(),
-		imageRoutes{b.Images, b.ImageSource}.routes(),
-		volumeRoutes{b.Volumes}.routes(),
-		networkRoutes{b.Networks}.routes(),
-		eventRoutes{b.Events}.routes(),
-		systemRoutes{b.Host, build}.routes(),
-		projectRoutes{b.Projects, b.Driver, b.Inspector}.routes(),
+		containerRoutes{b.lifecycle, b.control, b.inspector}.routes(),
+		logRoutes{b.logs}.routes(),
+		attachRoutes{b.attacher}.routes(),
+		execRoutes{b.execs}.routes(),
+		imageRoutes{b.images, b.imageSource}.routes(),
+		volumeRoutes{b.volumes}.routes(),
+		networkRoutes{b.networks}.routes(),
+		eventRoutes{b.events}.routes(),
+		systemRoutes{b.host, version}.routes(),
+		projectRoutes{b.projects, b.driver, b.inspector}.routes(),
 		missingRoutes(),
 		{{"/", notFound}},
 	} {
@@ -66,7 +46,7 @@ func Handler(b Backends, build Build) http.Handler {
 			mux.Handle(rt.pattern, serve(rt.handle))
 		}
 	}
-	return http.NewCrossOriginProtection().Handler(root{mux, "Gantry/" + build.Version + " (linux)"})
+	return http.NewCrossOriginProtection().Handler(root{mux, "Gantry/" + version + " (linux)"})
 }
 
 func serve(h handler) http.Handler {

@@ -57,7 +57,7 @@ func TestVersionsFollowTheTypes(t *testing.T) {
 
 // Every endpoint of the specification is served, or refused by its name.
 func TestEveryEndpointIsKnown(t *testing.T) {
-	h := Handler(refusing(), Build{})
+	h := newHandler(refusing(), "")
 	for path, methods := range readSpecification(t).Paths {
 		for method := range methods {
 			method = strings.ToUpper(method)
@@ -88,7 +88,7 @@ func TestEveryEndpointIsKnown(t *testing.T) {
 }
 
 func TestUnknownPaths(t *testing.T) {
-	h := Handler(refusing(), Build{})
+	h := newHandler(refusing(), "")
 	for _, asked := range []string{"GET /", "GET /nothing", "POST /_ping", "GET /v1.47/nothing", "GET /containers/x/nothing", "GET /images/a/b", "POST /images/json/x", "PATCH /containers/json", "POST /gantry/projects/p/dance"} {
 		method, path, _ := strings.Cut(asked, " ")
 		w := httptest.NewRecorder()
@@ -103,7 +103,7 @@ func TestUnknownPaths(t *testing.T) {
 }
 
 func TestVersionPrefix(t *testing.T) {
-	h := Handler(refusing(), Build{Version: "7"})
+	h := newHandler(refusing(), "7")
 	for path, want := range map[string]struct {
 		status  int
 		message string
@@ -144,7 +144,7 @@ func TestPing(t *testing.T) {
 	}
 	for _, method := range []string{"GET", "HEAD"} {
 		w := httptest.NewRecorder()
-		Handler(refusing(), Build{}).ServeHTTP(w, httptest.NewRequest(method, "/_ping", nil))
+		newHandler(refusing(), "").ServeHTTP(w, httptest.NewRequest(method, "/_ping", nil))
 		if want := map[string]string{"GET": "OK", "HEAD": ""}[method]; w.Code != 200 || w.Body.String() != want {
 			t.Errorf("%s /_ping: %d %q", method, w.Code, w.Body)
 		}
@@ -161,7 +161,7 @@ func TestForeignPagesAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewUnstartedServer(Handler(refusing(), Build{}))
+	srv := httptest.NewUnstartedServer(newHandler(refusing(), ""))
 	srv.Listener.Close()
 	srv.Listener = ls[0]
 	srv.Start()
@@ -207,7 +207,7 @@ func TestForeignPagesAreRefused(t *testing.T) {
 }
 
 func TestBodiesMustBeJSON(t *testing.T) {
-	h := Handler(refusing(), Build{})
+	h := newHandler(refusing(), "")
 	for _, c := range []struct{ contentType, body, message string }{
 		{"text/plain", "{}", "unsupported Content-Type header"},
 		{"", "{}", "unsupported Content-Type header"},

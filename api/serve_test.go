@@ -27,9 +27,9 @@ type served struct {
 	stop   func() error // ends it and returns what Serve returned; once
 }
 
-func serveBackends(t *testing.T, b Backends) *served {
+func serveBackends(t *testing.T, b backends) *served {
 	t.Helper()
-	return serveHandler(t, Handler(b, Build{Version: "test"}))
+	return serveHandler(t, newHandler(b, "test"))
 }
 
 func serveHandler(t *testing.T, h http.Handler) *served {
@@ -46,7 +46,7 @@ func serveHandler(t *testing.T, h http.Handler) *served {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- NewServer(h).Serve(ctx, ls) }()
+	go func() { done <- newServer(h).Serve(ctx, ls) }()
 	stopped := false
 	s.stop = func() error {
 		if stopped {

@@ -26,8 +26,7 @@ type Server struct {
 	work    sync.WaitGroup // requests under way, hijacked ones too
 }
 
-// NewServer returns a server of h, which Handler makes.
-func NewServer(h http.Handler) *Server { return &Server{handler: h} }
+func newServer(h http.Handler) *Server { return &Server{handler: h} }
 
 // ServeHTTP counts the requests under way.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

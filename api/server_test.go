@@ -31,7 +31,7 @@ func newSlow() slow {
 func TestStoppingLetsChangesFinish(t *testing.T) {
 	work := newSlow()
 	b := refusing()
-	b.Lifecycle = work
+	b.lifecycle = work
 	s := serveBackends(t, b)
 	answered := make(chan error, 1)
 	c := s.client(t)
@@ -66,7 +66,7 @@ func TestStoppingLetsChangesFinish(t *testing.T) {
 func TestChangesSurviveTheirClient(t *testing.T) {
 	work := newSlow()
 	b := refusing()
-	b.Lifecycle = work
+	b.lifecycle = work
 	s := serveBackends(t, b)
 	ctx, leave := context.WithCancel(testContext(t))
 	left := make(chan struct{})

@@ -17,11 +17,8 @@ type host interface {
 
 type systemRoutes struct {
 	host
-	build Build
+	program string // the version of it
 }
-
-// Build names the running program.
-type Build struct{ Version, Commit, Time string }
 
 func (s systemRoutes) routes() []route {
 	return []route{
@@ -47,13 +44,13 @@ func (s systemRoutes) ping(w http.ResponseWriter, r *http.Request) error {
 
 func (s systemRoutes) version(w http.ResponseWriter, _ *http.Request) error {
 	v := system.VersionResponse{
-		Platform: system.PlatformInfo{Name: "Gantry"}, Version: s.build.Version,
+		Platform: system.PlatformInfo{Name: "Gantry"}, Version: s.program,
 		APIVersion: newest.String(), MinAPIVersion: oldest.String(), Os: runtime.GOOS, Arch: runtime.GOARCH,
-		GitCommit: s.build.Commit, GoVersion: runtime.Version(), KernelVersion: kernel(), BuildTime: s.build.Time,
+		GoVersion: runtime.Version(), KernelVersion: kernel(),
 	}
 	v.Components = []system.ComponentVersion{{Name: "Engine", Version: v.Version, Details: map[string]string{
-		"ApiVersion": v.APIVersion, "MinAPIVersion": v.MinAPIVersion, "Os": v.Os, "Arch": v.Arch, "GitCommit": v.GitCommit,
-		"GoVersion": v.GoVersion, "KernelVersion": v.KernelVersion, "BuildTime": v.BuildTime, "Experimental": "false",
+		"ApiVersion": v.APIVersion, "MinAPIVersion": v.MinAPIVersion, "Os": v.Os, "Arch": v.Arch,
+		"GoVersion": v.GoVersion, "KernelVersion": v.KernelVersion, "Experimental": "false",
 	}}}
 	return writeJSON(w, http.StatusOK, v)
 }

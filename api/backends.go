@@ -1,0 +1,33 @@
+package api
+
+import (
+	"gantry/engine"
+	"gantry/scheduler"
+)
+
+// backends are what the routes call. All are required.
+type backends struct {
+	lifecycle   lifecycle
+	control     control
+	inspector   inspector
+	logs        logSource
+	attacher    attacher
+	execs       execs
+	images      imageStore
+	imageSource imageSource
+	volumes     volumeStore
+	networks    networkStore
+	events      eventSource
+	host        host
+	projects    projectStore
+	driver      scheduler.Driver
+}
+
+// NewServer returns a server of the whole API over e. Version is the daemon's
+// own, as clients show it.
+func NewServer(e *engine.Engine, version string) *Server {
+	return newServer(newHandler(backends{
+		lifecycle: e, control: e, inspector: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
+		volumes: e, networks: e, events: e, host: e, projects: e, driver: e,
+	}, version))
+}
