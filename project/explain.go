@@ -112,7 +112,7 @@ func explainText(text string, s *survey) Problem {
 	}
 	var at Position
 	if path := modelPath.FindString(text); path != "" {
-		at = s.locate(strings.TrimRight(path, "."), variable(text))
+		at = s.locate(strings.TrimRight(path, "."), hint(text))
 	} else if m := ofService.FindStringSubmatch(text); m != nil {
 		at = s.position("services", m[1])
 	} else {
@@ -181,9 +181,15 @@ func variable(text string) string {
 	return ""
 }
 
+// hint is a word that the mistaken value has in it: a variable, or what the
+// text ends with.
+func hint(text string) string {
+	return first(variable(text), strings.TrimSpace(text[strings.LastIndex(text, ": ")+1:]))
+}
+
 // locate finds a dotted path, or the nearest thing above it. "[]" in the path
-// is any item; the one that names the variable is taken, else the first.
-func (s *survey) locate(path, variable string) Position {
+// is any item; the one that has the hint in it is taken, else the first.
+func (s *survey) locate(path, hint string) Position {
 	parts := strings.Split(path, ".")
 	for i, part := range parts {
 		if part != "[]" {
@@ -195,7 +201,7 @@ func (s *survey) locate(path, variable string) Position {
 		}
 		chosen := list[0]
 		for _, it := range list {
-			if variable != "" && mentions(it.node, variable) {
+			if hint != "" && mentions(it.node, hint) {
 				chosen = it
 				break
 			}
@@ -204,17 +210,17 @@ func (s *survey) locate(path, variable string) Position {
 		if rest == "" {
 			return chosen.position()
 		}
-		return s.locate(chosen.path+"."+rest, variable)
+		return s.locate(chosen.path+"."+rest, hint)
 	}
 	return s.position(parts...)
 }
 
-func mentions(n *yaml.Node, variable string) bool {
+func mentions(n *yaml.Node, word string) bool {
 	if n.Kind == yaml.ScalarNode {
-		return strings.Contains(n.Value, variable)
+		return strings.Contains(n.Value, word)
 	}
 	for _, c := range n.Content {
-		if n.Kind != yaml.AliasNode && mentions(c, variable) {
+		if n.Kind != yaml.AliasNode && mentions(c, word) {
 			return true
 		}
 	}
