@@ -145,3 +145,32 @@ func (c *Config) instance() string {
 	sum := sha256.Sum256([]byte(c.DataRoot + "\x00" + c.ExecRoot))
 	return hex.EncodeToString(sum[:3])
 }
+
+// Override lays the values of flags that were given over the configuration.
+func (c *Config) Override(flags Config, given func(flag string) bool) {
+	for name, set := range map[string]func(){
+		"data-root":         func() { c.DataRoot = flags.DataRoot },
+		"exec-root":         func() { c.ExecRoot = flags.ExecRoot },
+		"host":              func() { c.Hosts = flags.Hosts },
+		"pidfile":           func() { c.Pidfile = flags.Pidfile },
+		"log-level":         func() { c.LogLevel = flags.LogLevel },
+		"group":             func() { c.Group = flags.Group },
+		"containerd":        func() { c.Containerd = flags.Containerd },
+		"insecure-registry": func() { c.InsecureRegistries = append(c.InsecureRegistries, flags.InsecureRegistries...) },
+		"registry-mirror":   func() { c.RegistryMirrors = append(c.RegistryMirrors, flags.RegistryMirrors...) },
+	} {
+		if given(name) {
+			set()
+		}
+	}
+}
+
+// Serves tells whether a unix socket is one that this configuration serves.
+func (c *Config) Serves(socket string) bool {
+	for _, h := range c.hosts() {
+		if strings.TrimPrefix(h, "unix://") == socket {
+			return true
+		}
+	}
+	return false
+}

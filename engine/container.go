@@ -31,6 +31,10 @@ type ctr struct {
 	restart *restarter       // the start that a policy has scheduled
 	backOff time.Duration    // the last wait before a policy's restart
 	last    runEnd           // how the latest run ended
+	process *specs.Process   // of the runtime spec, for execs; nil until needed
+	// interrupted says that the container was running, or about to, when its
+	// daemon went away, and does not now: Recover decides.
+	interrupted bool
 }
 
 // run is one life of a container's process.

@@ -14,7 +14,6 @@ import (
 
 	ctd "gantry/containerd"
 	"gantry/containerd/spec"
-	"gantry/volumes"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -108,7 +107,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	if warnings, err = spec.Check(rec.Config, rec.HostConfig, e.facts); err != nil {
 		return nil, err
 	}
-	if rec.Mounts, err = volumes.Points(rec.Config, rec.HostConfig, s.Carried, func(target string) string { return anonymousName(rec.ID, target) }); err != nil {
+	if rec.Mounts, err = e.planMounts(&rec, s.Carried); err != nil {
 		return nil, err
 	}
 
@@ -119,8 +118,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	undo.add(func(context.Context) error { return os.RemoveAll(dir) })
 	c := newCtr(rec, state{Status: container.StateCreated}, dir)
 
-	fresh, err := e.makeVolumes(ctx, c, &rec, &undo)
-	if err != nil {
+	if err := e.makeVolumes(ctx, c, &rec, &undo); err != nil {
 		return nil, err
 	}
 	root, err := e.rt.PrepareRoot(ctx, rec.ID, s.Image)
@@ -135,7 +133,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	undo.add(func(ctx context.Context) error { return e.net.Release(ctx, rec.ID) })
 	oci := ctd.ContainerSpec{ID: rec.ID, Image: rec.Image, Group: rec.Config.Labels[labelProject], Labels: indexLabels(rec.Config.Labels)}
 	err = root.With(ctx, func(path string) error {
-		if err := e.fillVolumes(ctx, &rec, fresh, path); err != nil {
+		if err := e.fillVolumes(ctx, &rec, path); err != nil {
 			return err
 		}
 		in, err := e.specInput(c, &rec, netns)
@@ -247,6 +245,3 @@ func indexLabels(labels map[string]string) map[string]string {
 	}
 	return out
 }
-
-// anonymousName names the volume behind a container's mount that has no name.
-func anonymousName(id, target string) string { return hashID(id, target) }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/hashicorp/go-multierror"
+	"github.com/moby/locker"
 )
 
 // Config says where an engine keeps things and what it works with.
@@ -45,6 +46,8 @@ type Engine struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // ends of containers that are being dealt with
 
+	exclusives *locker.Locker // work on one thing by one at a time, by its name
+
 	cgroups sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
 
 	mu         sync.RWMutex
@@ -53,7 +56,6 @@ type Engine struct {
 	execs      map[string]*execution
 	running    map[string]*execution // execs whose end is awaited, health probes included
 	projects   map[string]*projectLock
-	creating   map[string]*sync.Mutex // network and volume names that are being made
 }
 
 // Open takes over what an earlier engine on the same roots left: containers
@@ -72,7 +74,7 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 	e := &Engine{
 		cfg: cfg, rt: rt, net: net, volumes: vols, bus: newBus(), facts: facts,
 		containers: map[string]*ctr{}, names: map[string]string{}, execs: map[string]*execution{},
-		running: map[string]*execution{}, projects: map[string]*projectLock{}, creating: map[string]*sync.Mutex{},
+		running: map[string]*execution{}, projects: map[string]*projectLock{}, exclusives: locker.New(),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.adopt(ctx); err != nil {

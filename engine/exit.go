@@ -69,14 +69,15 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 		return
 	}
 	c.run = nil
-	name, policy := c.rec.Name, c.rec.HostConfig.RestartPolicy
+	rec := c.rec
+	name, policy := rec.Name, rec.HostConfig.RestartPolicy
 	c.mu.Unlock()
 
 	e.net.SetLive(c.id, false)
 	r.health.stop()
 	ctx, cancel := e.cleanupContext()
 	defer cancel()
-	if err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.volumes.Unmount(ctx, c.id)); err != nil {
+	if err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.unmountVolumes(ctx, &rec)); err != nil {
 		log.G(ctx).WithError(err).Warnf("container %q has ended; cleaning up after it failed, removing it tries again", name)
 	}
 	if err := e.rt.RemoveExitRecord(c.id); err != nil {

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 )
 
@@ -113,4 +115,20 @@ func (p *pulse) result(ok, counts bool, began, ended time.Time) container.Health
 		}
 	}
 	return p.status
+}
+
+// checkHealth refuses health checks that Docker refuses.
+func checkHealth(h *container.HealthConfig) error {
+	if h == nil {
+		return nil
+	}
+	for name, d := range map[string]time.Duration{"interval": h.Interval, "timeout": h.Timeout, "start period": h.StartPeriod, "start interval": h.StartInterval} {
+		if d != 0 && d < container.MinimumDuration {
+			return fmt.Errorf("health check: %s %v is below 1 ms: %w", name, d, errdefs.ErrInvalidArgument)
+		}
+	}
+	if h.Retries < 0 {
+		return fmt.Errorf("health check: retries %d must not be negative: %w", h.Retries, errdefs.ErrInvalidArgument)
+	}
+	return nil
 }

@@ -74,7 +74,7 @@ func (e *Engine) execIDs(id string) []string {
 func (e *Engine) mountPoints(rec *record) []container.MountPoint {
 	out := make([]container.MountPoint, 0, len(rec.Mounts))
 	for i := range rec.Mounts {
-		out = append(out, rec.Mounts[i].MountPoint(e.volumes.Path))
+		out = append(out, rec.Mounts[i].MountPoint())
 	}
 	return out
 }

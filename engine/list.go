@@ -115,7 +115,7 @@ func (e *Engine) containerFilter(f Filters) (func(*record, *state) bool, error) 
 	tests := map[string]func(rec *record, st *state, v string) bool{
 		"id": func(rec *record, _ *state, v string) bool { return strings.HasPrefix(rec.ID, v) },
 		"name": func(rec *record, _ *state, v string) bool {
-			return strings.Contains("/"+rec.Name, v) || matchPattern(v, rec.Name)
+			return nameMatches(v, rec.Name)
 		},
 		"status": func(_ *record, st *state, v string) bool { return string(st.Status) == v },
 		"exited": func(_ *record, st *state, v string) bool {

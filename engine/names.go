@@ -102,3 +102,34 @@ const (
 	labelVolume    = project.LabelVolume
 	labelAnonymous = "com.docker.volume.anonymous"
 )
+
+// nameMatches tells whether a name filter, a regular expression or a part of
+// the name, fits. Source: docker ps --filter name.
+func nameMatches(filter, name string) bool {
+	if strings.Contains("/"+name, filter) {
+		return true
+	}
+	re, err := regexp.Compile(filter)
+	return err == nil && (re.MatchString(name) || re.MatchString("/"+name))
+}
+
+// freeName makes up a name for a container that was given none.
+func (e *Engine) freeName() string {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for {
+		id := randomID()
+		name := adjectives[int(id[0])%len(adjectives)] + "_" + nouns[int(id[1])*7%len(nouns)]
+		if _, taken := e.names[name]; !taken {
+			return name
+		}
+		if name += "_" + id[2:6]; e.names[name] == "" {
+			return name
+		}
+	}
+}
+
+var (
+	adjectives = [...]string{"brave", "bright", "brisk", "calm", "clear", "clever", "eager", "early", "fair", "fine", "gentle", "happy", "keen", "kind", "lively", "merry", "noble", "patient", "proud", "quick", "quiet", "ready", "sharp", "steady", "strong", "sturdy", "swift", "tidy", "true", "warm", "wise", "zealous"}
+	nouns      = [...]string{"anchor", "barge", "beacon", "boom", "buoy", "cable", "capstan", "cargo", "crane", "davit", "deck", "derrick", "dock", "ferry", "girder", "harbor", "hoist", "hook", "hull", "jetty", "jib", "keel", "ladder", "lighter", "mast", "pallet", "pier", "pulley", "quay", "rigger", "rudder", "sling", "tackle", "tide", "trolley", "tug", "wharf", "winch", "yard"}
+)

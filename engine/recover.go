@@ -78,7 +78,7 @@ func (e *Engine) adoptRunning(ctx context.Context, c *ctr, t ctd.Task) {
 	err := c.saveLocked()
 	c.mu.Unlock()
 	if err == nil {
-		err = e.plug(ctx, c, &rec)
+		err = errJoin(e.plug(ctx, c, &rec), e.mountVolumes(ctx, &rec))
 	}
 	if err != nil {
 		log.G(ctx).WithError(err).Errorf("container %q runs, but taking it over was not complete", rec.Name)
@@ -102,7 +102,7 @@ func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask boo
 	case hasTask && t.Status == ctd.Stopped:
 		code, at, known = t.Code, t.ExitedAt, true
 	}
-	err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.volumes.Unmount(ctx, c.id), e.rt.RemoveExitRecord(c.id))
+	err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.rt.RemoveExitRecord(c.id))
 	if was.alive() || known && was.Status != container.StateExited {
 		err = errJoin(err, c.update(func(s *state) {
 			if s.Status == container.StateRemoving {

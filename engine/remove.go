@@ -89,10 +89,14 @@ func (e *Engine) erase(ctx context.Context, c *ctr, withVolumes bool) error {
 		return fmt.Errorf("remove container %q: %w", c.name(), err)
 	}
 	rec := c.record()
-	err := errJoin(
+	err := c.noteVolumes(&rec, withVolumes)
+	if err != nil {
+		return fmt.Errorf("remove container %q: %w", rec.Name, err)
+	}
+	err = errJoin(
 		e.deleteTask(ctx, c.id),
 		e.net.Release(ctx, c.id),
-		e.volumes.Unmount(ctx, c.id),
+		e.unmountVolumes(ctx, &rec),
 		e.dropShm(c.id),
 		e.rt.DeleteContainer(ctx, c.id),
 	)
@@ -131,6 +135,25 @@ func (e *Engine) erase(ctx context.Context, c *ctr, withVolumes bool) error {
 		return fmt.Errorf("remove container %q: %w", rec.Name, err)
 	}
 	return nil
+}
+
+// noteVolumes writes down which volumes go with the container, for a daemon
+// that has to finish the removal when the container's record is gone.
+func (c *ctr) noteVolumes(rec *record, withVolumes bool) error {
+	path := filepath.Join(c.dir, "intent.json")
+	if !withVolumes {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	var in intent
+	for i := range rec.Mounts {
+		if m := &rec.Mounts[i]; m.Anonymous {
+			in.Volumes = append(in.Volumes, m.Name)
+		}
+	}
+	return writeJSON(path, in)
 }
 
 // RenameContainer gives a container another name.

@@ -72,9 +72,9 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	undo := func(err error) error {
 		cctx, cancel := e.cleanupContext()
 		defer cancel()
-		return errJoin(err, e.deleteTask(cctx, c.id), e.unplug(cctx, c))
+		return errJoin(err, e.deleteTask(cctx, c.id), e.unplug(cctx, c), e.unmountVolumes(cctx, &rec))
 	}
-	if err := e.mountVolumes(ctx, c, &rec); err != nil {
+	if err := e.mountVolumes(ctx, &rec); err != nil {
 		return undo(err)
 	}
 	if err := e.joinNamespaces(ctx, &rec); err != nil {
