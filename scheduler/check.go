@@ -125,7 +125,7 @@ func (b *up) fixedName(w *work, want int) {
 func (b *up) checkBinds(w *work) {
 	for i, m := range w.svc.HostConfig.Mounts {
 		if m.Type == mount.TypeBind && mustExist(m) && slices.Contains(b.s.Missing, m.Source) {
-			b.refuse(position(w.svc, fmt.Sprintf("volumes.%s", m.Target), fmt.Sprintf("volumes.%d", i), "volumes"), errdefs.ErrNotFound,
+			b.refuse(position(w.svc, fmt.Sprintf("volumes.%d", i), "volumes"), errdefs.ErrNotFound,
 				"service %q: bind source %q does not exist: create it, or set create_host_path: true", w.svc.Name, m.Source)
 		}
 	}
@@ -152,17 +152,9 @@ func (b *up) checkBusy(w *work) {
 	}
 }
 
-// portPosition is where a published port is written. Bindings have no order of
-// their own, so their entry is found only when there is one per binding.
+// portPosition is where a published port is written.
 func portPosition(svc *project.Service, p HostPort) project.Position {
-	return position(svc, fmt.Sprintf("ports.%s", p), fmt.Sprintf("ports.%d/%s", p.Port, p.Protocol), onlyPort(svc), "ports")
-}
-
-func onlyPort(svc *project.Service) string {
-	if len(svc.HostConfig.PortBindings) == 1 {
-		return "ports.0"
-	}
-	return "ports"
+	return position(svc, fmt.Sprintf("ports.%d/%s", p.Port, p.Protocol), "ports")
 }
 
 // checkSharedPorts refuses two containers of the plan with one host port.

@@ -21,7 +21,7 @@ type waitKey struct {
 //
 //	create   the image, networks and volumes it uses; the container whose
 //	         namespace it shares; whoever has its name
-//	start    the conditions of depends_on, for every container of the dependency;
+//	start    its networks; the conditions of depends_on, for every container of the dependency;
 //	         whoever has its host ports
 //	stop     the creation of the replacement, the replacements of what it depends
 //	         on, and the stops of its dependants
@@ -107,6 +107,11 @@ func (b *up) startNeeds(w *work, t *slot) {
 	}
 	t.started.need(t.create)
 	t.started.need(t.stops...)
+	for _, a := range w.svc.Networks {
+		if n := b.networks[a.Name]; n != nil {
+			t.started.need(n.create) // one that stopped gets its place anew
+		}
+	}
 	for _, d := range w.svc.DependsOn {
 		b.awaitCondition(t.started, w, d)
 	}

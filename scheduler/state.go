@@ -72,8 +72,10 @@ type Container struct {
 	Status   container.ContainerState // created, running, paused, restarting, exited, removing, dead
 	Health   container.HealthStatus   // "", none, starting, healthy, unhealthy
 	ExitCode int
-	Networks map[string]string // network name to network ID, of stopped ones too
-	Ports    []HostPort        // fixed host ports that it publishes while it runs
+	// Networks maps the networks that it is on, also while it is stopped, to
+	// their IDs; "" when it gets its place there only as it starts.
+	Networks map[string]string
+	Ports    []HostPort // fixed host ports that it publishes while it runs
 	// Anonymous maps a mount's target to the name of the anonymous volume there.
 	Anonymous                     map[string]string
 	DependsOn                     string // its depends_on label: service:condition:restart,…

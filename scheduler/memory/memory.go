@@ -268,7 +268,9 @@ func (d *Driver) removeNetwork(a scheduler.RemoveNetwork) error {
 		}
 	}
 	for _, c := range d.containers {
-		delete(c.Networks, a.Name)
+		if c.Networks[a.Name] == n.ID {
+			c.Networks[a.Name] = "" // until it starts
+		}
 	}
 	delete(d.networks, a.Name)
 	return nil

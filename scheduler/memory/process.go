@@ -25,6 +25,9 @@ func (d *Driver) start(c *ctr) error {
 	}
 	for _, n := range c.create.Networks {
 		network := d.networks[n.Name]
+		if network != nil && c.Networks[n.Name] == "" {
+			c.Networks[n.Name] = network.ID
+		}
 		if network == nil || network.ID != c.Networks[n.Name] {
 			return fmt.Errorf("container %q is not on network %q: %w", c.Name, n.Name, errdefs.ErrFailedPrecondition)
 		}
