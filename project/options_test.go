@@ -104,9 +104,9 @@ func TestProjectNamesItsFiles(t *testing.T) {
 		WorkingDir:  dir,
 		ConfigFiles: []string{filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "over.yaml")},
 		EnvFiles:    []string{filepath.Join(dir, ".env")},
-		Inactive:    []string{"debug", "extra"},
+		Disabled:    []string{"debug", "extra"},
 	}
-	got := &Project{WorkingDir: p.WorkingDir, ConfigFiles: p.ConfigFiles, EnvFiles: p.EnvFiles, Inactive: p.Inactive}
+	got := &Project{WorkingDir: p.WorkingDir, ConfigFiles: p.ConfigFiles, EnvFiles: p.EnvFiles, Disabled: p.Disabled}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -36,13 +36,10 @@ type Project struct {
 	ConfigFiles []string  `json:"configFiles,omitempty"`
 	EnvFiles    []string  `json:"envFiles,omitempty"`
 	Services    []Service `json:"services"` // active ones (profiles and selection applied), sorted by name
-	// Inactive names the services that the files define and that are not
-	// active, sorted. Their containers are not orphans.
-	Inactive []string  `json:"inactive,omitempty"`
-	Networks []Network `json:"networks"` // those that an active service uses, sorted by key
-	Volumes  []Volume  `json:"volumes"`  // those that an active service uses, sorted by key
-	// Disabled names the services that no active profile enables, sorted: their
-	// containers are not orphans.
+	Networks    []Network `json:"networks"` // those that an active service uses, sorted by key
+	Volumes     []Volume  `json:"volumes"`  // those that an active service uses, sorted by key
+	// Disabled names the services that the files define and that are not
+	// active, sorted: their containers are not orphans.
 	Disabled []string `json:"disabled,omitempty"`
 }
 

@@ -40,10 +40,10 @@ func translate(in *input, model, active *types.Project, s *survey) (*Project, []
 	t.labels = projectLabels(p)
 	for name := range model.AllServices() {
 		if _, ok := active.Services[name]; !ok {
-			p.Inactive = append(p.Inactive, name)
+			p.Disabled = append(p.Disabled, name)
 		}
 	}
-	slices.Sort(p.Inactive)
+	slices.Sort(p.Disabled)
 	for _, key := range active.NetworkNames() {
 		p.Networks = append(p.Networks, t.network(key, active.Networks[key]))
 	}

@@ -15,7 +15,7 @@ func TestBadValuesArePlaced(t *testing.T) {
 		`extra_hosts: [x]`:                           `compose.yaml:4:5: services.web.extra_hosts: invalid additional host, missing IP: x`,
 		`ports: [80, "1-3:1-2"]`:                     `compose.yaml:4:17: invalid ranges specified for container and host Ports: 1-2 and 1-3`,
 		`ports: ["1.2.3:80:80"]`:                     `compose.yaml:4:13: invalid IP address: 1.2.3`,
-		`ports: [80, {target: 1, host_ip: 9.9.9}]`:     `compose.yaml:4:17: services.web.ports.[]: invalid ip address: 9.9.9`,
+		`ports: [80, {target: 1, host_ip: 9.9.9}]`:   `compose.yaml:4:17: services.web.ports.[]: invalid ip address: 9.9.9`,
 		`ports: [{target: 0}]`:                       `compose.yaml:4:13: service "web": port 0 is not between 1 and 65535`,
 		`volumes: ["aa:/b:ro:d"]`:                    `compose.yaml:4:15: invalid spec: aa:/b:ro:d: too many colons`,
 		`volumes: [{type: bind, target: /x}]`:        `compose.yaml:4:15: invalid mount config for type "bind": field Source must not be empty`,
