@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/sys/mountinfo"
 )
@@ -69,33 +68,4 @@ func CheckPropagation(source string, p mount.Propagation) error {
 		return invalid("bind source %q: propagation %s needs a shared mount, but that at %q is private; try: mount --make-rshared %s", source, p, top.Mountpoint, top.Mountpoint)
 	}
 	return nil
-}
-
-// ResolveSubpath returns the real path of subpath inside dir. Symbolic links
-// are followed as if dir were the root, so that none leads out of it. What
-// changes afterwards is not guarded against: mount the result at once.
-func ResolveSubpath(dir, subpath string) (string, error) {
-	if !filepath.IsLocal(subpath) {
-		return "", invalid("subpath %q does not stay inside the volume", subpath)
-	}
-	root, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return "", fmt.Errorf("volume directory %q: %w", dir, err)
-	}
-	h, err := pathrs.OpenInRoot(root, subpath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", invalid("subpath %q does not exist in the volume", subpath)
-	}
-	if err != nil {
-		return "", fmt.Errorf("subpath %q: %w", subpath, err)
-	}
-	defer h.Close()
-	real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", h.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("subpath %q: %w", subpath, err)
-	}
-	if !contains(root, real) {
-		return "", invalid("subpath %q does not stay inside the volume", subpath)
-	}
-	return real, nil
 }

@@ -57,23 +57,3 @@ func TestCheckPropagation(t *testing.T) {
 	must(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
 	must(t, CheckPropagation(sub, mount.PropagationRShared))
 }
-
-func TestResolveSubpath(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "vol")
-	must(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
-	outside := t.TempDir()
-	for name, to := range map[string]string{"in": "/a/b", "abs": outside, "up": "../../../../../.." + outside, "loop": "loop"} {
-		must(t, os.Symlink(to, filepath.Join(dir, name)))
-	}
-	for _, sub := range []string{"a/b", "in", "a/../a/b", "a/b/../../in"} {
-		got, err := ResolveSubpath(dir, sub)
-		if err != nil || got != filepath.Join(dir, "a/b") {
-			t.Errorf("%q: got %q and %v", sub, got, err)
-		}
-	}
-	for _, sub := range []string{"../x", "/a", "abs", "up", "missing", "loop", ""} {
-		if got, err := ResolveSubpath(dir, sub); err == nil {
-			t.Errorf("%q: got %q, want an error", sub, got)
-		}
-	}
-}

@@ -77,7 +77,8 @@ func (s *Store) Mount(ctx context.Context, name, user string) (string, error) {
 	return v.Mountpoint, nil
 }
 
-// Unmount ends user's use of a volume; the last one unmounts it. Who does not
+// Unmount ends user's use of a volume, its subpaths included; the last one
+// unmounts it. Who does not
 // use it, or a volume that does not exist, is no error.
 func (s *Store) Unmount(ctx context.Context, name, user string) error {
 	e, err := s.acquire(ctx, name)
@@ -88,6 +89,9 @@ func (s *Store) Unmount(ctx context.Context, name, user string) error {
 		return err
 	}
 	defer e.release()
+	if err := s.releaseSubpaths(name, user); err != nil {
+		return fmt.Errorf("unmount volume %q: %w", name, err)
+	}
 	delete(e.users, user)
 	if len(e.users) > 0 || len(e.volume.Options) == 0 {
 		return nil

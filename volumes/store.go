@@ -43,6 +43,7 @@ type Volume struct {
 //	  _data/        its content; a mount point when it has options
 //	  _data.copying a copy of the image's content under way
 //	  _data.copied  the same, complete, on its way into _data
+//	  subpaths/     mount points of MountSubpath, by user
 //	<root>/.new-*   a volume being made, becomes <name> by rename
 //	<root>/.gone-*  a volume being removed
 type Store struct {

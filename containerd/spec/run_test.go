@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
+	"golang.org/x/sys/unix"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -48,7 +49,7 @@ func TestRunDefaults(t *testing.T) {
 		t.Errorf("/dev/shm is not a tmpfs of 64 MiB:\n%s", out)
 	}
 	if lines := strings.Split(out, "\n"); lines[len(lines)-1] != "0" {
-		t.Errorf("ports below 1024 are not free: %s", lines[len(lines)-1])
+		t.Errorf("ports below 1024 are not free:\n%s", out)
 	}
 }
 
@@ -290,4 +291,43 @@ func TestRunDevices(t *testing.T) {
 		want = append(want, "tun")
 	}
 	contains(t, s.run(in), want...)
+}
+
+func TestRunPropagation(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	host := t.TempDir()
+	must(t, unix.Mount("tmpfs", host, "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(host, unix.MNT_DETACH)) })
+	must(t, unix.Mount("", host, "", unix.MS_SHARED, ""))
+	for _, d := range []string{"later", "theirs"} {
+		must(t, os.Mkdir(filepath.Join(host, d), 0o755))
+	}
+	in := s.input("c1", rootfs(t), "sleep", "1000")
+	in.Host.CapAdd = []string{"SYS_ADMIN"}
+	in.Host.SecurityOpt = []string{"apparmor=unconfined"}
+	in.Mounts = []Mount{
+		{Type: "bind", Source: host, Target: "/slave", Options: []string{"rbind", "rslave"}},
+		{Type: "bind", Source: host, Target: "/shared", Options: []string{"rbind", "rshared"}},
+		{Type: "bind", Source: host, Target: "/private"},
+	}
+	base := s.start(in)
+	must(t, unix.Mount("tmpfs", filepath.Join(host, "later"), "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(filepath.Join(host, "later"), unix.MNT_DETACH)) })
+	p, err := Process(base, container.ExecCreateRequest{Cmd: []string{"sh", "-c", "mount -t tmpfs t /shared/theirs && mount | grep -o ' /[a-z]*/[lt][a-z]* '"}}, "/")
+	must(t, err)
+	out, err := s.exec("c1", p)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	contains(t, out, "/slave/later", "/shared/later", "/slave/theirs")
+	if strings.Contains(out, "/private/") {
+		t.Errorf("mounts reach the private bind:\n%s", out)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	if !strings.Contains(string(mounts), filepath.Join(host, "theirs")) {
+		t.Error("a mount made in the container does not reach the host through a shared bind")
+	}
+	must(t, unix.Unmount(filepath.Join(host, "theirs"), unix.MNT_DETACH))
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,9 +94,13 @@ func (s *sandbox) runc(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "runc", append([]string{"--root", s.state}, args...)...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	// runc copies both streams by themselves: together they come in any order.
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("runc %s: %w: %s", args[0], err, errs.String())
+	}
 	return strings.TrimSpace(out.String()), err
 }
 
