@@ -104,6 +104,7 @@ func (s source) Next() (Line, error) {
 }
 
 func backlog(ctx context.Context, b Backend, p *Printer, targets []Target, q Query) (map[string]*cursor, error) {
+	following := q.Follow
 	q.Follow = false
 	var errs *multierror.Error
 	var sources []Source
@@ -112,7 +113,8 @@ func backlog(ctx context.Context, b Backend, p *Printer, targets []Target, q Que
 		p.Announce(t.Name)
 		body, err := b.Logs(ctx, t.ID, q)
 		if err != nil {
-			if !errdefs.IsNotFound(err) { // removed since
+			// removed since; or it keeps none, and only what comes can be had
+			if !errdefs.IsNotFound(err) && !(following && errdefs.IsNotImplemented(err)) {
 				errs = multierror.Append(errs, fmt.Errorf("log of %q: %w", t.Name, err))
 			}
 			continue
@@ -133,12 +135,22 @@ type Options struct {
 	// Shown says whose output is printed; nil is everybody's. The others are
 	// watched only.
 	Shown func(Target) bool
+	// Ready is called when no event can be missed any more.
+	Ready func()
+	// Started is called for every start that happens from then on.
+	Started func(Target)
 	// Exited is called after the last line of a run has been printed.
 	Exited func(Exit)
 	// Idle is called when nothing is alive, and again after each Recheck; true
 	// ends the following. nil ends it at once.
 	Idle    func() bool
 	Recheck <-chan struct{}
+}
+
+func (o Options) following() Query {
+	q := o.Query
+	q.Follow = true
+	return q
 }
 
 // Follow prints what there is, then what comes, of containers that exist and
@@ -157,7 +169,7 @@ func Follow(ctx context.Context, b Backend, p *Printer, o Options) error {
 		shown = slices.DeleteFunc(shown, func(t Target) bool { return !o.Shown(t) })
 	}
 	if len(shown) > 0 && o.Tail != "0" {
-		if f.cursors, err = backlog(ctx, b, p, shown, o.Query); err != nil {
+		if f.cursors, err = backlog(ctx, b, p, shown, o.following()); err != nil {
 			return err
 		}
 	}
@@ -172,6 +184,9 @@ func Follow(ctx context.Context, b Backend, p *Printer, o Options) error {
 	}
 	for _, t := range targets {
 		f.old[t.ID] = true
+	}
+	if o.Ready != nil {
+		o.Ready()
 	}
 	return f.loop(events, broken)
 }

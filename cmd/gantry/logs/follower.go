@@ -188,6 +188,9 @@ func (f *follower) happen(e Event) {
 	switch e.What {
 	case HasStarted:
 		f.start(e.Target)
+		if f.o.Started != nil {
+			f.o.Started(e.Target)
+		}
 	case HasDied:
 		r, ok := f.runs[e.ID]
 		if !ok {

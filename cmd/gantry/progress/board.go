@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gantry/api/client"
+	"gantry/project"
 	"gantry/scheduler"
 )
 
@@ -91,6 +92,10 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 	case scheduler.StatusSkipped:
 		o.state = skipped
 	case scheduler.StatusFailed:
+		if e.Optional {
+			o.state, o.parts, o.details = skipped, nil, firstLine(e.Error)
+			return line(o.title, o.text, o.details)
+		}
 		o.state, o.parts, o.details = failed, nil, firstLine(e.Error)
 		return line(o.title, o.text, o.details)
 	}
@@ -170,6 +175,7 @@ var words = map[string][2]string{
 	"restart": {"Restarting", "Restarted"},
 	"pause":   {"Pausing", "Paused"},
 	"unpause": {"Unpausing", "Unpaused"},
+	"load":    {"Loading", "Loaded"},
 }
 
 // Text says in one word where an event's object stands.
@@ -180,29 +186,26 @@ func Text(e scheduler.Event) string {
 	}
 	switch e.Status {
 	case scheduler.StatusFailed:
+		if e.Optional {
+			return "Warning"
+		}
 		return "Error"
 	case scheduler.StatusSkipped:
 		return "Skipped"
 	case scheduler.StatusDone:
-		if e.Verb == "wait" {
-			return reached(e.Cause, w[1])
+		if text, ok := reached[e.Condition]; ok && e.Verb == "wait" {
+			return text
 		}
 		return w[1]
 	}
 	return w[0]
 }
 
-// reached says what a wait has seen, as far as its cause tells.
-func reached(cause, otherwise string) string {
-	switch {
-	case strings.Contains(cause, "service_healthy"):
-		return "Healthy"
-	case strings.Contains(cause, "service_completed_successfully"):
-		return "Exited"
-	case strings.Contains(cause, "service_started"):
-		return "Running"
-	}
-	return otherwise
+// reached are the conditions as a display words them.
+var reached = map[project.Condition]string{
+	project.Started:   "Running",
+	project.Healthy:   "Healthy",
+	project.Completed: "Exited",
 }
 
 // ShortID cuts a digest to the twelve digits that people compare.

@@ -139,7 +139,9 @@ func messageOf(e scheduler.Event) (message, bool) {
 	case scheduler.StatusDone:
 		m.Status = "Done"
 	case scheduler.StatusFailed:
-		m.Status = "Error"
+		if m.Status = "Error"; e.Optional {
+			m.Status = "Warning"
+		}
 	case scheduler.StatusSkipped:
 		m.Status = "Warning"
 	case scheduler.StatusProgress:

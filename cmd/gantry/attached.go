@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"gantry/api/client"
+	"gantry/cmd/gantry/logs"
+	"gantry/cmd/gantry/progress"
+	"gantry/scheduler"
+)
+
+// attached is an up that shows what its services write.
+//
+//	starting ──► following ──► ended (all containers have ended)
+//	   │             │ Ctrl-C, or a container ended with --abort-on-…
+//	   └──────► stopping ──► ended
+//	                 │ Ctrl-C
+//	              killing ──► ended
+type attached struct {
+	c        *cli
+	t        target
+	services []string
+	o        *upOptions
+	stage    *stage
+	printer  *logs.Printer
+	backend  *projectLogs
+	up       atomic.Bool // everything is up; before, ends are part of replacing
+	recheck  chan struct{}
+	abort    chan struct{} // a container ended, and that ends all
+
+	mu   sync.Mutex
+	code int // what to end with
+	over bool
+	due  map[string]int // starts by service that the daemon told of, and that are not seen yet
+}
+
+func runAttached(ctx context.Context, c *cli, t target, services []string, o *upOptions) error {
+	api, err := c.engine()
+	if err != nil {
+		return err
+	}
+	watched := services
+	if len(watched) == 0 {
+		watched = t.definition.ServiceNames()
+	}
+	if o.attachDependencies {
+		if watched, err = t.definition.Closure(watched...); err != nil {
+			return err
+		}
+	}
+	watched = slices.Compact(slices.Sorted(slices.Values(slices.Concat(watched, o.attach, listOf(o.exitCodeFrom)))))
+	a := &attached{
+		c: c, t: t, services: services, o: o,
+		stage: &stage{c: c}, backend: &projectLogs{api: api, name: t.name, services: watched},
+		recheck: make(chan struct{}, 1), abort: make(chan struct{}, 1), due: map[string]int{},
+	}
+	a.printer = logs.NewPrinter(a.stage.writer(c.out), a.stage.writer(c.err), logs.Style{
+		NoPrefix: o.noLogPrefix, Color: !o.noColor && c.color(c.out), Timestamps: o.timestamps,
+	})
+	defer a.stage.close()
+	return a.run(ctx)
+}
+
+func (a *attached) run(ctx context.Context) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	following, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	ready := make(chan struct{})
+	followed := make(chan error, 1)
+	go func() { followed <- logs.Follow(following, a.backend, a.printer, a.options(ready)) }()
+	select {
+	case <-ready:
+	case err := <-followed:
+		return err
+	}
+
+	starting, stopStarting := context.WithCancelCause(ctx)
+	defer stopStarting(nil)
+	started, stopped := make(chan error, 1), make(chan error, 2)
+	go func() {
+		d := counting{a.stage.open(!a.o.quietPull), a}
+		started <- do(starting, a.c, a.t, client.VerbUp, a.services, a.o.UpOptions, d)
+	}()
+	stopping := 0 // how often it was asked for
+	stop := func(reason string) {
+		stopping++
+		stopStarting(errInterrupted)
+		a.stage.close()
+		if reason != "" {
+			fmt.Fprintln(a.c.err, reason)
+		}
+		go func() { stopped <- a.stop(ctx, stopping > 1) }()
+	}
+	for {
+		select {
+		case err := <-started:
+			started = nil
+			a.stage.close()
+			if err != nil && stopping == 0 {
+				return err
+			}
+			a.up.Store(true)
+			a.wake()
+		case err := <-followed:
+			return a.result(err)
+		case err := <-stopped:
+			if err != nil {
+				return err
+			}
+			a.up.Store(true)
+			a.wake()
+		case <-a.abort:
+			if stopping == 0 {
+				stop("Aborting on container exit...")
+			}
+		case <-signals:
+			a.end(exitInterrupted, false)
+			switch stopping {
+			case 0:
+				stop("Gracefully Stopping... press Ctrl+C again to force")
+			case 1:
+				stop("Killing...")
+			default:
+				return &exitError{code: exitInterrupted}
+			}
+		}
+	}
+}
+
+func (a *attached) options(ready chan struct{}) logs.Options {
+	return logs.Options{
+		Query:   logs.Query{Tail: "0"},
+		Shown:   a.shown,
+		Exited:  a.exited,
+		Started: func(t logs.Target) { a.count(t.Service, -1) },
+		Idle:    a.idle,
+		Recheck: a.recheck,
+		Ready:   func() { close(ready) },
+	}
+}
+
+func (a *attached) wake() {
+	select {
+	case a.recheck <- struct{}{}:
+	default:
+	}
+}
+
+// shown says whose output is wanted.
+func (a *attached) shown(t logs.Target) bool {
+	if slices.Contains(a.o.noAttach, t.Service) {
+		return false
+	}
+	return len(a.o.attach) == 0 || slices.Contains(a.o.attach, t.Service)
+}
+
+// exited tells of a container's end, and decides whether it is everybody's.
+func (a *attached) exited(e logs.Exit) {
+	if !a.up.Load() && a.backend.before(e.ID) {
+		return // it was replaced
+	}
+	text := fmt.Sprintf("exited with code %d", e.Code)
+	if e.Again {
+		text += " (restarting)"
+	}
+	if a.shown(e.Target) {
+		a.printer.Note(e.Name, text)
+	}
+	if e.Again {
+		return
+	}
+	switch {
+	case a.o.exitCodeFrom != "" && e.Service == a.o.exitCodeFrom:
+		a.end(e.Code, true)
+	case a.o.exitCodeFrom != "" && a.o.abortOnContainerExit:
+		a.end(0, false) // its code is still to come
+	case a.o.abortOnContainerExit, a.o.abortOnContainerFailure && e.Code != 0:
+		a.end(e.Code, false)
+	default:
+		return
+	}
+	select {
+	case a.abort <- struct{}{}:
+	default:
+	}
+}
+
+// end sets what to end with: the first reason counts, unless a later one is
+// final.
+func (a *attached) end(code int, final bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if final && a.code != exitInterrupted || !a.over {
+		a.code, a.over = code, true
+	}
+}
+
+func (a *attached) result(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case err != nil && !errors.Is(err, context.Canceled):
+		return err
+	case a.code != 0:
+		return &exitError{code: a.code}
+	}
+	return nil
+}
+
+// stop ends the services that were asked for. Killing does not wait for the
+// project, which a stop that takes its time still holds.
+func (a *attached) stop(ctx context.Context, kill bool) error {
+	if kill {
+		return a.backend.kill(ctx)
+	}
+	d := a.stage.open(false)
+	defer a.stage.close()
+	return do(ctx, a.c, a.t, client.VerbStop, a.services, client.StopOptions{Timeout: a.o.Timeout}, d)
+}
+
+// counting notes the starts that the daemon tells of: a container that ended
+// at once is only through when its own start was seen among the events.
+type counting struct {
+	progress.Display
+	a *attached
+}
+
+func (d counting) Event(e scheduler.Event) {
+	if e.Verb == "start" && e.Status == scheduler.StatusDone && slices.Contains(d.a.backend.services, e.Service) {
+		d.a.count(e.Service, 1)
+	}
+	d.Display.Event(e)
+}
+
+func (a *attached) count(service string, by int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.due[service] += by
+}
+
+// idle says that nothing more can come when nothing is alive.
+func (a *attached) idle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range a.due {
+		if n > 0 {
+			return false
+		}
+	}
+	return a.up.Load()
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+	engine "github.com/moby/moby/client"
+)
+
+const (
+	defaultHost = "unix:///run/gantry/gantry.sock"
+	dialTimeout = 10 * time.Second
+)
+
+// daemonHost says where the daemon is: the flag, then GANTRY_HOST, then, when
+// called as docker, DOCKER_HOST, then the default socket.
+func daemonHost(name, flag string, getenv func(string) string) string {
+	host := firstOf(flag, getenv("GANTRY_HOST"))
+	if strings.HasPrefix(name, "docker") {
+		host = firstOf(host, getenv("DOCKER_HOST"))
+	}
+	return firstOf(host, defaultHost)
+}
+
+// connection is the way to the daemon. Nothing is dialled before it is needed,
+// and nothing is asked before the first request.
+type connection struct {
+	host  func() string
+	start func(ctx context.Context, socket string) error
+
+	mu      sync.Mutex
+	started bool
+	failure error // of the last attempt
+}
+
+// address splits a host into network and address.
+func address(host string) (network, addr string, err error) {
+	network, addr, ok := strings.Cut(host, "://")
+	switch {
+	case !ok && strings.HasPrefix(host, "/"):
+		return "unix", host, nil
+	case ok && addr != "" && (network == "unix" || network == "tcp"):
+		return network, addr, nil
+	}
+	return "", "", fmt.Errorf("daemon host %q: use unix:///PATH or tcp://HOST:PORT: %w", host, errdefs.ErrInvalidArgument)
+}
+
+// dial connects, and starts the daemon when nobody answers on a local socket
+// and we may.
+func (c *connection) dial(ctx context.Context) (net.Conn, error) {
+	network, addr, err := address(c.host())
+	if err == nil {
+		var conn net.Conn
+		dialer := net.Dialer{Timeout: dialTimeout}
+		if conn, err = dialer.DialContext(ctx, network, addr); err == nil {
+			return conn, nil
+		}
+		if nobody(err) && network == "unix" && os.Geteuid() == 0 {
+			if err = c.ensureDaemon(ctx, addr); err == nil {
+				if conn, err = dialer.DialContext(ctx, network, addr); err == nil {
+					return conn, nil
+				}
+			}
+		} else {
+			err = explainDial(c.host(), network, err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = err
+	return nil, err
+}
+
+// ensureDaemon starts the daemon once, whoever asks.
+func (c *connection) ensureDaemon(ctx context.Context, socket string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started {
+		return nil
+	}
+	if err := c.start(ctx, socket); err != nil {
+		return err
+	}
+	c.started = true
+	return nil
+}
+
+// failed is why the last attempt to connect failed.
+func (c *connection) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failure
+}
+
+func nobody(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// explainDial says what to do.
+func explainDial(host, network string, err error) error {
+	switch {
+	case network == "unix" && errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no access to the daemon's socket %s: run this with sudo, or join its group (sudo usermod -aG gantry $USER, then log in again): %w", host, errdefs.ErrPermissionDenied)
+	case network == "unix" && nobody(err):
+		return fmt.Errorf("the daemon does not run (%s): start it with sudo gantry daemon, or run this with sudo: %w", host, errdefs.ErrUnavailable)
+	}
+	return fmt.Errorf("cannot reach the daemon at %s: %w", host, err)
+}
+
+// engine is the client of the Engine API. The version is fixed, so that no
+// request is spent on negotiating it.
+func (c *cli) engine() (*engine.Client, error) {
+	network, addr, err := address(c.conn.host())
+	if err != nil {
+		return nil, err
+	}
+	return engine.New(engine.WithHost(network+"://"+addr), engine.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return c.conn.dial(ctx)
+	}), engine.WithAPIVersion(engine.MaxAPIVersion), engine.WithUserAgent("gantry/"+version))
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"gantry/cmd/gantry/progress"
+
+	"github.com/spf13/cobra"
+)
+
+// globals are the flags that stand before the verb, with Docker Compose's
+// names.
+type globals struct {
+	files             []string
+	projectName       string
+	profiles          []string
+	projectDirectory  string
+	envFiles          []string
+	ansi              string
+	progress          string
+	dryRun            bool
+	parallel          int
+	ignoreUnsupported bool
+	host              string
+	verbose           bool
+	allResources      bool
+	compatibility     bool
+	version           bool
+}
+
+func newRootCommand(c *cli) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gantry",
+		Short: "Run compose projects on an embedded containerd",
+		Long: "Gantry runs the services of a compose file on an embedded containerd.\n" +
+			"Its verbs and their flags are Docker Compose's.",
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		TraverseChildren: true,
+		Args:             knownVerb,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return c.prepare()
+		},
+		RunE: c.bare,
+	}
+	root.SetFlagErrorFunc(usageError)
+	f := root.PersistentFlags()
+	f.BoolVar(&c.global.dryRun, "dry-run", false, "Show the plan with its causes, and change nothing")
+	f.BoolVar(&c.global.ignoreUnsupported, "ignore-unsupported", false, "Warn about compose keys that are not supported, and run without them")
+	f.StringVar(&c.global.ansi, "ansi", "", `Control when to print ANSI control characters ("never"|"always"|"auto")`)
+	f.StringVar(&c.global.progress, "progress", "", `Set type of progress output ("auto"|"tty"|"plain"|"json"|"quiet")`)
+	f.StringVarP(&c.global.host, "host", "H", "", "Daemon socket to connect to (default $GANTRY_HOST, then "+defaultHost+")")
+	f.BoolVarP(&c.global.verbose, "verbose", "D", false, "Show more output")
+	c.projectFlags(root)
+	root.AddCommand(verbs(c)...)
+	compose := &cobra.Command{
+		Use: "compose", Short: "The same verbs, as \"docker compose\" has them",
+		TraverseChildren: true, Args: knownVerb, RunE: c.bare,
+	}
+	c.projectFlags(compose)
+	compose.AddCommand(verbs(c)...)
+	root.AddCommand(compose, newImageCommand(c), newLoadCommand(c))
+	root.AddCommand(hostCommands()...)
+	return root
+}
+
+// projectFlags are local to the command before the verb: verbs have other
+// flags with the same letters.
+func (c *cli) projectFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SetInterspersed(false)
+	f.StringArrayVarP(&c.global.files, "file", "f", nil, "Compose configuration files")
+	f.StringVarP(&c.global.projectName, "project-name", "p", "", "Project name")
+	f.StringArrayVar(&c.global.profiles, "profile", nil, "Specify a profile to enable")
+	f.StringVar(&c.global.projectDirectory, "project-directory", "", "Specify an alternate working directory\n(default: the path of the, first specified, Compose file)")
+	f.StringArrayVar(&c.global.envFiles, "env-file", nil, "Specify an alternate environment file")
+	f.IntVar(&c.global.parallel, "parallel", -1, "Control max parallelism, -1 for unlimited")
+	f.BoolVar(&c.global.allResources, "all-resources", false, "Include all resources, even those not used by services")
+	f.BoolVar(&c.global.compatibility, "compatibility", false, "Run compose in backward compatibility mode")
+	f.BoolVarP(&c.global.version, "version", "v", false, "Show the version")
+	f.StringVar(&c.global.projectDirectory, "workdir", "", "")
+	for _, hidden := range []string{"workdir", "compatibility", "all-resources"} {
+		f.MarkHidden(hidden)
+	}
+}
+
+// verbs makes a fresh set of the verbs.
+func verbs(c *cli) []*cobra.Command {
+	return []*cobra.Command{
+		newUpCommand(c), newDownCommand(c), newPsCommand(c), newLogsCommand(c), newExecCommand(c), newRunCommand(c),
+		newStartCommand(c), newStopCommand(c), newRestartCommand(c), newKillCommand(c), newPauseCommand(c), newUnpauseCommand(c),
+		newRemoveCommand(c), newPortCommand(c), newTopCommand(c), newPullCommand(c), newImagesCommand(c), newLsCommand(c),
+		newWaitCommand(c), newConfigCommand(c), newCommitCommand(c), newCreateCommand(c), newEventsCommand(c),
+		newVersionCommand(c), newAttachCommand(c),
+	}
+}
+
+// knownVerb refuses what is left when no verb was recognised.
+func knownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command: %q; see '%s --help'", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("%s", text)
+}
+
+// bare is the command without a verb.
+func (c *cli) bare(cmd *cobra.Command, _ []string) error {
+	if c.global.version {
+		return printVersion(c.out, versionOptions{})
+	}
+	return cmd.Help()
+}
+
+// prepare checks the global flags, and fills them from the environment where
+// Docker Compose does.
+func (c *cli) prepare() error {
+	g := &c.global
+	if g.ansi == "" {
+		g.ansi = firstOf(c.getenv("COMPOSE_ANSI"), "auto")
+	}
+	switch g.ansi {
+	case "never", "always", "auto":
+	default:
+		return usagef("unsupported --ansi value %q: use never, always or auto", g.ansi)
+	}
+	mode, err := progress.ParseMode(firstOf(g.progress, c.getenv("COMPOSE_PROGRESS")))
+	if err != nil {
+		return usagef("%v", err)
+	}
+	g.progress = string(mode)
+	if limit := c.getenv("COMPOSE_PARALLEL_LIMIT"); g.parallel < 0 && limit != "" {
+		if _, err := fmt.Sscanf(limit, "%d", &g.parallel); err != nil {
+			return usagef("COMPOSE_PARALLEL_LIMIT=%q is not a number", limit)
+		}
+	}
+	if g.parallel == 0 || g.parallel < -1 {
+		return usagef("--parallel must be a positive number, or -1 for no limit")
+	}
+	return nil
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
