@@ -12,6 +12,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/consts"
+	"github.com/compose-spec/compose-go/v2/schema"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
 )
@@ -37,6 +38,8 @@ func (in *input) everything() *survey {
 
 // read finds and reads the files and the environment.
 func read(opts Options) (*input, []Warning, error) {
+	// compiling the schema takes half as long as all else; it is done once
+	go func() { _ = schema.Validate(map[string]any{}) }()
 	var options *cli.ProjectOptions
 	warnings, err := capture(func() (err error) {
 		options, err = projectOptions(opts)

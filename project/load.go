@@ -95,7 +95,8 @@ func (in *input) lenient(model *types.Project) (*Project, []Warning, error) {
 	if err != nil {
 		return nil, nil, classify(err)
 	}
-	p, _ := translate(in, model, active.WithoutUnresolvedOptionalDependencies(), surveyProject(in.sources, active))
+	active = active.WithoutUnresolvedOptionalDependencies().WithoutUnnecessaryResources()
+	p, _ := translate(in, model, active, surveyProject(in.sources, active))
 	return p, nil, nil
 }
 
@@ -216,7 +217,7 @@ func (in *input) selected(model *types.Project) (*types.Project, error) {
 			return nil, explain(err, in.sources, s)
 		}
 	}
-	return active.WithoutUnresolvedOptionalDependencies(), nil
+	return active.WithoutUnresolvedOptionalDependencies().WithoutUnnecessaryResources(), nil
 }
 
 // resolveFiles reads env_file and label_file of the active services.

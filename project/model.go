@@ -76,7 +76,7 @@ func LoadModel(ctx context.Context, opts Options, how ModelOptions) (*Model, []W
 			return nil, warnings, err
 		}
 	}
-	m.project, m.name = active.WithoutUnnecessaryResources(), active.Name
+	m.project, m.name = active, active.Name
 	return m, warnings, nil
 }
 

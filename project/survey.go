@@ -20,9 +20,9 @@ func surveyAll(src *sources) *survey {
 	return surveyNames(src, names)
 }
 
-// surveyProject looks at the active services and at what they use.
-func surveyProject(src *sources, p *types.Project) *survey {
-	used := p.WithoutUnnecessaryResources()
+// surveyProject looks at the active services and at what they use, which is
+// all that a selected model has.
+func surveyProject(src *sources, used *types.Project) *survey {
 	return surveyNames(src, map[string][]string{
 		"services": used.ServiceNames(), "networks": used.NetworkNames(), "volumes": used.VolumeNames(),
 		"configs": used.ConfigNames(), "secrets": used.SecretNames(),

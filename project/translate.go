@@ -28,7 +28,6 @@ type translator struct {
 // translate makes the Project of the active services, and tells what of them
 // is malformed.
 func translate(in *input, model, active *types.Project, s *survey) (*Project, []Problem) {
-	active = active.WithoutUnnecessaryResources()
 	t := &translator{in: in, model: active, survey: s}
 	p := &Project{Name: active.Name, WorkingDir: active.WorkingDir, Services: []Service{}, Networks: []Network{}, Volumes: []Volume{}}
 	for _, f := range in.files {
