@@ -16,7 +16,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/jsonstream"
-	engine "github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 )
 
