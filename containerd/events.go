@@ -103,6 +103,9 @@ func (r *Runtime) receive(run context.Context, ch <-chan *events.Envelope, errs 
 					delete(oom, e.ContainerID)
 				}
 				r.exits.put(x)
+				if x.ExecID == "" {
+					r.endings.told(x.ContainerID)
+				}
 			}
 		}
 	}

@@ -1,12 +1,14 @@
 package containerd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -46,6 +48,54 @@ func (r *Runtime) RemoveExitRecord(id string) error {
 func (r *Runtime) exitFile(id string) string {
 	return filepath.Join(r.cfg.ExitsDir, filepath.Base(id)+".json")
 }
+
+// endings are the tasks whose end has not been told yet. The zero value is
+// empty.
+type endings struct {
+	mu     sync.Mutex
+	waited map[string]chan struct{} // closed when told
+}
+
+func (e *endings) expect(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.waited == nil {
+		e.waited = map[string]chan struct{}{}
+	}
+	e.waited[id] = make(chan struct{})
+}
+
+func (e *endings) told(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if ch := e.waited[id]; ch != nil {
+		close(ch)
+		delete(e.waited, id)
+	}
+}
+
+// wait waits until the end of a deleted task has been told, so that nothing of
+// it comes afterwards, an exit record least of all.
+func (e *endings) wait(ctx context.Context, id string) {
+	e.mu.Lock()
+	ch := e.waited[id]
+	e.mu.Unlock()
+	if ch == nil {
+		return
+	}
+	timer := time.NewTimer(exitDelay)
+	defer timer.Stop()
+	select {
+	case <-ch:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	e.told(id)
+}
+
+// exitDelay is how long the end of a deleted task may remain untold: the shim
+// delivers the process's output first.
+const exitDelay = 2 * time.Second
 
 // exitIDs lists the containers that have an exit record.
 func (r *Runtime) exitIDs() ([]string, error) {

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -45,16 +46,31 @@ func (g *groups) known(id string) *group {
 	return g.byTask[id]
 }
 
+// pids are the processes of the running shims.
+func (g *groups) pids() map[int]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pids := map[int]bool{}
+	for _, x := range g.byTask {
+		x.mu.Lock()
+		for _, s := range x.shims() {
+			pids[s.process()] = true
+		}
+		x.mu.Unlock()
+	}
+	return pids
+}
+
 // release lets go of all shims, which run on.
 func (g *groups) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, x := range g.byTask {
 		x.mu.Lock()
-		if x.shim != nil {
-			x.shim.release()
+		for _, s := range x.shims() {
+			s.release()
 		}
-		x.shim = nil
+		x.shim, x.others = nil, nil
 		x.mu.Unlock()
 	}
 }
@@ -83,6 +99,7 @@ type group struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed at the next change
 	shim     process       // nil when none runs
+	others   []process     // adopted ones that are not joined any more
 	starting bool
 	ending   bool
 	members  map[string]struct{} // tasks in the shim that nobody deletes
@@ -93,6 +110,7 @@ type group struct {
 // process is a running shim, as a group sees it.
 type process interface {
 	address() string // ttrpc+unix://…
+	process() int    // its pid, 0 when not known
 	alive() bool
 	end()     // waits, for a bounded time, until it has ended, and removes what it leaves
 	release() // forgets it; it runs on
@@ -218,11 +236,21 @@ func (g *group) adopt(id string, in process) {
 	if g.shim == nil {
 		g.shim = in
 	}
-	// A task in another shim of the same group (its creation was interrupted
-	// before the shim was known) does not keep this one alive.
-	if g.shim.address() == in.address() {
+	// A task in another shim of the same group (its daemon was killed before it
+	// knew the first) does not keep this one alive.
+	switch {
+	case g.shim.address() == in.address():
 		g.members[id] = struct{}{}
+	case !slices.Contains(g.others, in):
+		g.others = append(g.others, in)
 	}
+}
+
+func (g *group) shims() []process {
+	if g.shim == nil {
+		return g.others
+	}
+	return append([]process{g.shim}, g.others...)
 }
 
 // operate takes one of the shim's slots.

@@ -21,6 +21,7 @@ type fakeShim struct {
 }
 
 func (s *fakeShim) address() string { return s.name }
+func (s *fakeShim) process() int    { return 0 }
 func (s *fakeShim) release()        {}
 func (s *fakeShim) end()            { s.ended.Store(true) }
 func (s *fakeShim) alive() bool     { s.mu.Lock(); defer s.mu.Unlock(); return !s.dead }
@@ -198,6 +199,21 @@ func TestGroupForgetsKilledShim(t *testing.T) {
 	g.deleted("a", true)
 	if g.shim != next || next.ended.Load() {
 		t.Errorf("shim %v", g.shim)
+	}
+}
+
+// A second shim of a group is neither joined nor forgotten.
+func TestGroupAdoptsSecondShim(t *testing.T) {
+	g := newGroup("p")
+	first, second := &fakeShim{name: "1"}, &fakeShim{name: "2"}
+	g.adopt("a", first)
+	g.adopt("b", second)
+	g.adopt("c", second)
+	if len(g.members) != 1 || len(g.shims()) != 2 {
+		t.Errorf("members %v, shims %v", g.members, g.shims())
+	}
+	if in, err := g.join(t.Context()); err != nil || in != first {
+		t.Errorf("joined %v: %v", in, err)
 	}
 }
 

@@ -66,6 +66,7 @@ func config(t *testing.T) containerd.Config {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { removeAll(t, dir) })
+	t.Cleanup(func() { noCgroups(t) })
 	return containerd.Config{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "s"), ShimPath: shimPath}
 }
 
@@ -88,6 +89,20 @@ func removeAll(t *testing.T, dir string) {
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Error(err)
+	}
+}
+
+// noCgroups complains about cgroups that are left of the tests' containers.
+func noCgroups(t *testing.T) {
+	for _, pattern := range []string{"/sys/fs/cgroup/gantry-test-*", "/sys/fs/cgroup/*/gantry-test-*"} {
+		left, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, dir := range left {
+			t.Errorf("left cgroup %s", dir)
+			_ = os.Remove(dir)
+		}
 	}
 }
 

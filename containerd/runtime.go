@@ -100,6 +100,7 @@ type Runtime struct {
 	exits   *feed[Exit]
 	ooms    *feed[OOM]
 	groups  groups
+	endings endings
 	parsed  imageCache
 	naming  sync.Mutex // guards what several image names say together
 	loading sync.Mutex // one archive at a time

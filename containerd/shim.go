@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
+	"github.com/hashicorp/go-multierror"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,6 +29,7 @@ const shimEnd = 3 * time.Second
 // socket of the next one for the same container.
 type shim struct {
 	at   string // ttrpc+unix://path
+	pid  int    // 0 when it does not answer
 	fd   int    // -1 when it could not be opened: the process is gone
 	keep bool   // the sockets are another containerd's
 	log  *log.Entry
@@ -33,6 +38,7 @@ type shim struct {
 var _ process = (*shim)(nil)
 
 func (s *shim) address() string { return s.at }
+func (s *shim) process() int    { return s.pid }
 
 func (s *shim) socket() string {
 	_, path, _ := strings.Cut(s.at, "unix://")
@@ -85,9 +91,9 @@ func exited(pidfd int, limit time.Duration) bool {
 // findShim takes hold of the shim at an address.
 func (r *Runtime) findShim(ctx context.Context, address string) *shim {
 	s := &shim{at: address, fd: -1, keep: r.server == nil, log: r.log}
-	pid, err := s.pid(ctx)
-	if err == nil {
-		s.fd, err = unix.PidfdOpen(pid, 0)
+	var err error
+	if s.pid, err = s.ask(ctx); err == nil {
+		s.fd, err = unix.PidfdOpen(s.pid, 0)
 	}
 	if err != nil {
 		s.fd = -1
@@ -106,7 +112,8 @@ func (r *Runtime) startedShim(ctx context.Context, id string) process {
 	return r.findShim(ctx, address)
 }
 
-func (s *shim) pid(ctx context.Context) (int, error) {
+// ask asks a shim for its process.
+func (s *shim) ask(ctx context.Context) (int, error) {
 	conn, err := net.DialTimeout("unix", s.socket(), time.Second)
 	if err != nil {
 		return 0, err
@@ -139,26 +146,69 @@ func (r *Runtime) removeShimSockets(ctx context.Context, id string) {
 	}
 }
 
-// endStray ends a shim that no known task lives in, if its socket is not all
-// that there is of it, and removes the socket.
-func (r *Runtime) endStray(ctx context.Context, socket string) error {
-	s := &shim{at: "ttrpc+unix://" + socket, fd: -1, log: r.log}
-	if !s.alive() {
-		s.end()
-		return nil
-	}
-	pid, err := s.pid(ctx)
+// sweepShims ends the shims that no known task lives in. One may have been
+// starting when its daemon was killed: it answers nobody, so all of them are
+// looked for among the processes.
+func (r *Runtime) sweepShims() error {
+	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return fmt.Errorf("shim at %q: %w", socket, err)
+		return err
 	}
-	// What it may still hold is nobody's: runc's containers without a bundle
-	// have been deleted.
-	if s.fd, err = unix.PidfdOpen(pid, 0); err == nil {
-		err = unix.PidfdSendSignal(s.fd, unix.SIGKILL, nil, 0)
+	known := r.groups.pids()
+	var errs *multierror.Error
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || known[pid] {
+			continue
+		}
+		// Its end is watched before it is looked at, so that it is not another's.
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if isShim(strings.Split(string(cmdline), "\x00"), r.cfg.socket()) {
+			// What it may still do is for nobody, and dies with it: its runc
+			// is killed when the shim ends.
+			err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			if err == nil && !exited(fd, shimEnd) {
+				err = context.DeadlineExceeded
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = multierror.Append(errs, fmt.Errorf("ending shim %d: %w", pid, err))
+			}
+		}
+		unix.Close(fd)
 	}
-	if err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("ending the shim at %q: %w", socket, err)
+	return errs.ErrorOrNil()
+}
+
+// isShim recognises the command line of a shim, or of the starting of one, for
+// the containerd at a socket. The one that cleans up after another is let be.
+func isShim(args []string, socket string) bool {
+	for i, a := range args {
+		if a == "-address" && i+1 < len(args) && args[i+1] == socket {
+			return !slices.Contains(args, "delete")
+		}
 	}
-	s.end()
-	return nil
+	return false
+}
+
+// sweepSockets removes the sockets of shims that are dead.
+func (r *Runtime) sweepSockets() error {
+	entries, err := os.ReadDir(r.cfg.shimSockets())
+	if err != nil {
+		return fmt.Errorf("shims' sockets: %w", err)
+	}
+	var errs *multierror.Error
+	for _, e := range entries {
+		s := &shim{at: "ttrpc+unix://" + filepath.Join(r.cfg.shimSockets(), e.Name())}
+		if s.alive() {
+			continue
+		}
+		if err := os.Remove(s.socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = multierror.Append(errs, fmt.Errorf("socket of a dead shim: %w", err))
+		}
+	}
+	return errs.ErrorOrNil()
 }

@@ -35,12 +35,16 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 	if err != nil {
 		return fmt.Errorf("listing containers: %w", err)
 	}
+	if r.server != nil {
+		// First what could still be creating something, and which runc it was.
+		errs = multierror.Append(errs, r.sweepShims(), r.sweepRunc(ctx))
+	}
 	for _, c := range list {
 		if keep(c.ID) {
 			continue
 		}
 		swept = append(swept, c.ID)
-		errs = multierror.Append(errs, r.destroy(ctx, c.ID))
+		errs = multierror.Append(errs, r.destroy(ctx, c.ID), removeCgroup(c))
 	}
 	orphans, err := r.walkSnapshots(ctx, `labels."`+labelContainer+`"`)
 	errs = multierror.Append(errs, err)
@@ -58,7 +62,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 		}
 	}
 	if r.server != nil {
-		errs = multierror.Append(errs, r.sweepRunc(ctx), r.sweepShims(ctx))
+		errs = multierror.Append(errs, r.sweepSockets())
 	}
 	if len(swept) > 0 {
 		r.log.Infof("removed what was left of containers %q", swept)
@@ -120,33 +124,6 @@ func (r *Runtime) sweepRunc(ctx context.Context) error {
 		cancel()
 		if err != nil {
 			errs = multierror.Append(errs, fmt.Errorf("deleting runc's container %q: %w: %s", e.Name(), err, strings.TrimSpace(string(out))))
-		}
-	}
-	return errs.ErrorOrNil()
-}
-
-// sweepShims ends shims that no task belongs to and removes dead ones' sockets.
-func (r *Runtime) sweepShims(ctx context.Context) error {
-	entries, err := os.ReadDir(r.cfg.shimSockets())
-	if err != nil {
-		return fmt.Errorf("shims' sockets: %w", err)
-	}
-	ids, err := r.bundleIDs()
-	if err != nil {
-		return err
-	}
-	used := map[string]bool{}
-	for _, id := range ids {
-		if address, err := r.shimAddress(id); err == nil {
-			_, path, _ := strings.Cut(address, "unix://")
-			used[path] = true
-		}
-	}
-	var errs *multierror.Error
-	for _, e := range entries {
-		path := filepath.Join(r.cfg.shimSockets(), e.Name())
-		if !used[path] {
-			errs = multierror.Append(errs, r.endStray(ctx, path))
 		}
 	}
 	return errs.ErrorOrNil()

@@ -82,8 +82,10 @@ func (r *Runtime) CreateTask(ctx context.Context, o TaskOptions) (int, error) {
 	if !started {
 		req.TaskApiAddress, req.TaskApiVersion = in.address(), 3
 	}
+	r.endings.expect(o.ContainerID)
 	pid, err := r.create(ctx, req)
 	if err != nil {
+		r.endings.told(o.ContainerID)
 		if !started && !in.alive() {
 			err = fmt.Errorf("%w: the shim of group %q ended: %w", err, g.name, errdefs.ErrUnavailable)
 		}
@@ -245,6 +247,7 @@ func (r *Runtime) DeleteTask(ctx context.Context, id string) (code int, at time.
 func (r *Runtime) deleteTask(ctx context.Context, id string) (int, time.Time, error) {
 	resp, err := r.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
 	if err == nil {
+		r.endings.wait(ctx, id)
 		return int(resp.ExitStatus), resp.ExitedAt.AsTime(), nil
 	}
 	err = errgrpc.ToNative(err)
