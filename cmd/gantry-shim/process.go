@@ -43,12 +43,22 @@ func (p *process) awaitSettled(done <-chan struct{}) {
 	}
 }
 
+// patience is how long the process's output may still take to end.
+func (p *process) patience() time.Duration {
+	select {
+	case <-p.settled: // it has had its time, or ended before
+		return 50 * time.Millisecond
+	default:
+		return settleTimeout
+	}
+}
+
 // awaitDrained waits until the log holds all output, within the bound.
 func (p *process) awaitDrained() (ok bool) {
 	if p.hub == nil {
 		return true
 	}
-	t := time.NewTimer(settleTimeout)
+	t := time.NewTimer(p.patience())
 	defer t.Stop()
 	select {
 	case <-p.hub.Drained():

@@ -80,7 +80,7 @@ func (s *service) opened(k key, p *process) {
 func (s *service) abandon(k key, p *process) {
 	s.procs.remove(k)
 	if p.hub != nil {
-		p.hub.Stop()
+		p.hub.Abort()
 	}
 }
 
@@ -131,30 +131,26 @@ func (s *service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.
 // clients have not read yet.
 func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
 	k := key{r.ID, r.ExecID}
+	p := s.procs.get(k)
 	inner := ctx
-	if r.ExecID != "" {
+	if r.ExecID != "" && p != nil {
 		// All that this bounds is the wait for output that a child in the
-		// background holds open; containerd's own bound is 10 s.
+		// background holds open, for which containerd would take 10 s.
 		var cancel context.CancelFunc
-		inner, cancel = context.WithTimeout(ctx, settleTimeout)
+		inner, cancel = context.WithTimeout(ctx, p.patience())
 		defer cancel()
 	}
 	resp, err := s.TTRPCTaskService.Delete(inner, r)
-	if err != nil {
-		return nil, err
-	}
-	p := s.procs.get(k)
-	if p == nil {
-		return resp, nil
+	if err != nil || p == nil {
+		return resp, err
 	}
 	if resp.ExitedAt.GetSeconds() > 0 {
 		p.awaitSettled(ctx.Done())
 	}
 	if p.hub != nil {
 		p.hub.Started() // an exec that was never started
-		if !p.awaitDrained() {
-			p.hub.Stop()
-		}
+		p.awaitDrained()
+		p.hub.Abort()
 	}
 	if p.handle != nil {
 		p.handle.Release()

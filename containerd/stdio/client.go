@@ -84,7 +84,7 @@ func (c *client) end() {
 	c.ending = true
 	c.changed.Broadcast()
 	if c.conn == nil && c.err == nil {
-		c.dropUnlessAdopted()
+		c.boundWait()
 	}
 }
 
@@ -116,15 +116,18 @@ func (c *client) dropLocked(err error) {
 	c.conn.Close()
 }
 
-// dropUnlessAdopted bounds the time that is spent on waiting for a connection.
-func (c *client) dropUnlessAdopted() *time.Timer {
-	return time.AfterFunc(c.stall, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.conn == nil {
-			c.dropLocked(errDropped)
-		}
-	})
+// dropUnlessConnected gives an awaited client up.
+func (c *client) dropUnlessConnected(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		c.dropLocked(err)
+	}
+}
+
+// boundWait bounds the time that is spent on waiting for a connection.
+func (c *client) boundWait() *time.Timer {
+	return time.AfterFunc(c.stall, func() { c.dropUnlessConnected(errDropped) })
 }
 
 // waitRoom blocks while the client is too far behind. The wait is bounded by
@@ -136,7 +139,7 @@ func (c *client) waitRoom() {
 		return
 	}
 	if c.conn == nil {
-		defer c.dropUnlessAdopted().Stop()
+		defer c.boundWait().Stop()
 	}
 	for c.behind > queueLimit && c.err == nil {
 		c.changed.Wait()

@@ -50,6 +50,8 @@ type Hub struct {
 	ended   bool
 	failing bool // the log's last write failed
 
+	socketEnd sync.Once
+
 	inputEnd sync.Once
 	inputOff chan struct{}
 	drained  chan struct{}
@@ -60,7 +62,11 @@ type Hub struct {
 // once when the process's input is to end because of a client; the hub's own
 // end of the pipe is closed by then. The process does not run yet: call Started
 // once it has opened its ends, or has failed to start.
-func New(c Config, s Streams, onInputEnd func()) (_ *Hub, err error) {
+func New(c Config, s Streams, onInputEnd func()) (*Hub, error) {
+	return newHub(c, s, onInputEnd, stall)
+}
+
+func newHub(c Config, s Streams, onInputEnd func(), stall time.Duration) (_ *Hub, err error) {
 	h := &Hub{
 		cfg: c, stall: stall, onInput: onInputEnd,
 		inputOff: make(chan struct{}), drained: make(chan struct{}), done: make(chan struct{}),
@@ -131,14 +137,18 @@ func (h *Hub) listen() error {
 	return nil
 }
 
-// closeSocket takes no more clients. It may be called again.
+// closeSocket takes no more clients. It may be called again, and returns when
+// the socket is gone.
 func (h *Hub) closeSocket() {
-	if h.listener == nil || h.listener.Close() != nil {
-		return
-	}
-	if st, err := os.Lstat(h.cfg.Socket); err == nil && os.SameFile(st, h.socket) {
-		os.Remove(h.cfg.Socket)
-	}
+	h.socketEnd.Do(func() {
+		if h.listener == nil {
+			return
+		}
+		h.listener.Close()
+		if st, err := os.Lstat(h.cfg.Socket); err == nil && h.socket != nil && os.SameFile(st, h.socket) {
+			os.Remove(h.cfg.Socket)
+		}
+	})
 }
 
 // release closes what New opened.
@@ -169,6 +179,18 @@ func (h *Hub) Stop() {
 	for _, p := range h.outputs {
 		p.ours.SetReadDeadline(time.Unix(1, 0))
 	}
+}
+
+// Abort is Stop for a process that nobody knows any more: no client may come.
+func (h *Hub) Abort() {
+	h.closeSocket()
+	h.mu.Lock()
+	clients := h.clients
+	h.mu.Unlock()
+	for _, c := range clients {
+		c.dropUnlessConnected(errDropped)
+	}
+	h.Stop()
 }
 
 // Drained is closed when the outputs have ended and the log holds all of it.

@@ -228,7 +228,7 @@ func TestSlowClientLosesNothing(t *testing.T) {
 	}
 }
 
-// shorten makes a hub impatient before any client is there.
+// shorten sets the patience with clients that are still to come.
 func (p *process) shorten(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -305,11 +305,10 @@ func TestAwaitedClientGetsTheFirstByte(t *testing.T) {
 // time only.
 func TestAwaitedClientThatNeverComes(t *testing.T) {
 	c := Config{Socket: socket(t), AwaitClient: true}
-	hub, err := New(c, Streams{Stdout: true}, func() {})
+	hub, err := newHub(c, Streams{Stdout: true}, func() {}, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub.clients[0].stall = 50 * time.Millisecond
 	out, err := os.OpenFile(hub.Stdout, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -438,15 +437,36 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// After Abort nothing is left, though a client was awaited, and one that is
+// there still gets what it was owed.
+func TestAbort(t *testing.T) {
+	c := Config{Socket: socket(t), AwaitClient: true}
+	p := start(t, c, Streams{Stdout: true})
+	p.Abort()
+	if _, err := os.Stat(c.Socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+	wait(t, p.Done(), "the hub's end")
+
+	p = start(t, c, Streams{Stdout: true})
+	client := attach(t, c.Socket)
+	io.WriteString(p.out, "owed")
+	p.exit()
+	wait(t, p.Drained(), "drained")
+	p.Abort()
+	if out, _ := collect(t, client)(); out != "owed" {
+		t.Errorf("got %q", out)
+	}
+}
+
 // The path of a socket may belong to the next process already when the hub of
 // the one before ends.
 func TestSocketIsHandedOn(t *testing.T) {
 	c := Config{Socket: socket(t), AwaitClient: true}
-	old, err := New(c, Streams{Stdout: true}, func() {})
+	old, err := newHub(c, Streams{Stdout: true}, func() {}, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.clients[0].stall = 50 * time.Millisecond
 	old.Started()
 	wait(t, old.Drained(), "drained")
 	p := start(t, Config{Socket: c.Socket}, Streams{Stdout: true})
