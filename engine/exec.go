@@ -131,7 +131,7 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 	if err != nil {
 		return nil, err
 	}
-	p, err := spec.Process(base, x.req, fmt.Sprintf("/proc/%d/root", r.pid))
+	p, err := spec.Process(base, x.req, fmt.Sprintf("/proc/%d/root", r.pid), x.c.record().HostConfig.GroupAdd...)
 	if err != nil {
 		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
 	}

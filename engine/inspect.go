@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 )
@@ -74,7 +75,10 @@ func (e *Engine) execIDs(id string) []string {
 func (e *Engine) mountPoints(rec *record) []container.MountPoint {
 	out := make([]container.MountPoint, 0, len(rec.Mounts))
 	for i := range rec.Mounts {
-		out = append(out, rec.Mounts[i].MountPoint())
+		// as Docker's, it leaves out what HostConfig.Tmpfs tells already
+		if _, told := rec.HostConfig.Tmpfs[rec.Mounts[i].Target]; !told || rec.Mounts[i].Type != mount.TypeTmpfs {
+			out = append(out, rec.Mounts[i].MountPoint())
+		}
 	}
 	return out
 }

@@ -74,13 +74,13 @@ func (e *Engine) makeVolumes(ctx context.Context, c *ctr, rec *record, undo *und
 				return err
 			}
 		case mount.TypeVolume:
-			labels := p.Labels
+			want := p.Volume()
 			if p.Anonymous {
-				labels = map[string]string{labelAnonymous: ""}
+				want.Labels = map[string]string{labelAnonymous: ""}
 			}
 			_, err := e.volumes.Get(p.Name)
 			missing := errdefs.IsNotFound(err)
-			v, err := e.volumes.Create(volumes.Volume{Name: p.Name, Driver: p.Driver, Options: p.Options, Labels: labels})
+			v, err := e.volumes.Create(want)
 			if err != nil {
 				return err
 			}
@@ -107,11 +107,10 @@ func (e *Engine) fillVolumes(ctx context.Context, rec *record, rootfs string) er
 				}
 			}
 			if p.Subpath != "" {
-				sub, err := volumes.ResolveSubpath(dir, p.Subpath)
-				if err != nil {
+				if _, err := volumes.ResolveSubpath(dir, p.Subpath); err != nil {
 					return err
 				}
-				p.Source = sub
+				p.Source = e.volumes.SubpathMount(p.Name, rec.ID, p.Subpath) // bound anew for each run
 			}
 			return nil
 		})
@@ -151,7 +150,9 @@ func (e *Engine) mountVolumes(ctx context.Context, rec *record) error {
 		case mount.TypeBind:
 			err = volumes.Bind(p.Source, p.CreateHostPath)
 		case mount.TypeVolume:
-			_, err = e.volumes.Mount(ctx, p.Name, rec.ID)
+			if _, err = e.volumes.Mount(ctx, p.Name, rec.ID); err == nil && p.Subpath != "" {
+				_, err = e.volumes.MountSubpath(ctx, p.Name, rec.ID, p.Subpath)
+			}
 		}
 		if err != nil {
 			return err
