@@ -97,7 +97,7 @@ func (c *cli) display(layers bool) progress.Display {
 		}
 	}
 	return progress.New(progress.Options{
-		Mode: mode, Out: c.err, Color: c.color(c.err), Layers: layers, Now: time.Now,
+		Mode: mode, Out: c.err, Color: c.color(c.err), Layers: layers, Causes: c.global.verbose, Now: time.Now,
 		Size: func() (int, int) { return terminal.Size(c.err) },
 	})
 }

@@ -51,7 +51,7 @@ func newRootCommand(c *cli) *cobra.Command {
 	f.StringVar(&c.global.ansi, "ansi", "", `Control when to print ANSI control characters ("never"|"always"|"auto")`)
 	f.StringVar(&c.global.progress, "progress", "", `Set type of progress output ("auto"|"tty"|"plain"|"json"|"quiet")`)
 	f.StringVarP(&c.global.host, "host", "H", "", "Daemon socket to connect to (default $GANTRY_HOST, then "+defaultHost+")")
-	f.BoolVarP(&c.global.verbose, "verbose", "D", false, "Show more output")
+	f.BoolVarP(&c.global.verbose, "verbose", "D", false, "Show why each step is taken")
 	c.projectFlags(root)
 	root.AddCommand(verbs(c)...)
 	compose := &cobra.Command{

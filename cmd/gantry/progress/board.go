@@ -31,7 +31,7 @@ type object struct {
 	open    int // steps that have begun and not ended
 	began   time.Time
 	took    time.Duration // from its first step's begin to its last step's end
-	details string        // an error's first line
+	details string        // an error's first line, or why
 	parts   []*part       // an image's layers, in the order in which they came
 }
 
@@ -48,12 +48,14 @@ type Board struct {
 	notes   []string // warnings, and whom we wait for
 	ended   int      // steps
 	total   int      // steps of the plan, 0 when unknown
-	pulls   bool     // show layers
+	layers  bool     // parts of pulls are kept
+	causes  bool     // lines say why
 }
 
-// NewBoard returns an empty board; layers says whether the parts of a pull are
-// kept.
-func NewBoard(layers bool) *Board { return &Board{index: map[string]*object{}, pulls: layers} }
+// NewBoard returns an empty board.
+func NewBoard(o Options) *Board {
+	return &Board{index: map[string]*object{}, layers: o.Layers, causes: o.Causes}
+}
 
 // Apply takes an event in, at a moment. It returns the object's line as plain
 // output shows it, "" when there is nothing new to say.
@@ -81,6 +83,9 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 		return ""
 	}
 	o.text = Text(e)
+	if b.causes && e.Cause != "" {
+		o.details = "(" + e.Cause + ")"
+	}
 	switch e.Status {
 	case scheduler.StatusStarted:
 		o.state = working
@@ -99,7 +104,7 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 		o.state, o.parts, o.details = failed, nil, firstLine(e.Error)
 		return line(o.title, o.text, o.details)
 	}
-	return line(o.title, o.text, "")
+	return line(o.title, o.text, o.details)
 }
 
 func (b *Board) general(e scheduler.Event) string {
@@ -127,7 +132,7 @@ func (b *Board) progress(o *object, p scheduler.Progress) string {
 		o.text = p.Text
 		return line(o.title, o.text, "")
 	}
-	if !b.pulls {
+	if !b.layers {
 		return ""
 	}
 	for _, q := range o.parts {

@@ -40,6 +40,7 @@ type Options struct {
 	Out    io.Writer
 	Color  bool
 	Layers bool                       // show the parts of pulls
+	Causes bool                       // show why each step is taken
 	Size   func() (width, height int) // of the terminal, for TTY
 	Now    func() time.Time
 }
@@ -67,7 +68,7 @@ func New(o Options) Display {
 	case Quiet:
 		return quiet{}
 	}
-	return &plain{out: o.Out, board: NewBoard(o.Layers), now: o.Now}
+	return &plain{out: o.Out, board: NewBoard(o), now: o.Now}
 }
 
 // plain prints one line per event.
@@ -131,7 +132,7 @@ func (*jsonLines) Close()                      {}
 
 func messageOf(e scheduler.Event) (message, bool) {
 	if e.Step < 0 {
-		note := NewBoard(false).Apply(e, time.Time{})
+		note := NewBoard(Options{}).Apply(e, time.Time{})
 		return message{Text: note, Status: "Warning"}, note != ""
 	}
 	m := message{ID: Title(e.Kind, e.Name), Text: Text(e), Status: "Working", Details: e.Error}

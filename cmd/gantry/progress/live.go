@@ -26,7 +26,7 @@ type live struct {
 }
 
 func newLive(o Options) *live {
-	l := &live{o: o, board: NewBoard(o.Layers), s: screen{out: o.Out},
+	l := &live{o: o, board: NewBoard(o), s: screen{out: o.Out},
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	go l.loop()
 	return l
