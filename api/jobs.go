@@ -24,6 +24,7 @@ type job struct {
 	defines bool // the verb needs a definition
 	keep    bool // what was sent is from now on what was last asked for
 	forget  bool // nothing is asked for any more when it is done
+	orphans bool // warn of orphans
 	query   func(p *project.Project) scheduler.Query
 	plan    func(p *project.Project, s *scheduler.State) (*scheduler.Plan, error)
 }
@@ -64,7 +65,7 @@ func read[O any](w http.ResponseWriter, r *http.Request, fill func(*job, O) erro
 	if err := decode(w, r, &q); err != nil {
 		return nil, err
 	}
-	j := &job{name: r.PathValue("name"), holder: cmp.Or(q.Holder, "another command"), parallel: q.Parallel, project: q.Project, services: q.Services}
+	j := &job{name: r.PathValue("name"), holder: cmp.Or(q.Holder, "another command"), parallel: q.Parallel, project: q.Project, services: q.Services, orphans: true}
 	j.query = func(p *project.Project) scheduler.Query { return scheduler.QueryProject(j.name, p) }
 	if j.project != nil {
 		if j.project.Name != j.name {
@@ -101,7 +102,7 @@ func (j *job) up(o client.UpOptions, noStart bool) error {
 	if o.AlwaysRecreateDeps {
 		opts.RecreateDeps = scheduler.RecreateAlways
 	}
-	j.defines, j.keep = true, true
+	j.defines, j.keep, j.orphans = true, true, !o.IgnoreOrphanWarning
 	j.query = func(p *project.Project) scheduler.Query { return scheduler.QueryFor(p, opts) }
 	j.plan = func(p *project.Project, s *scheduler.State) (*scheduler.Plan, error) {
 		return scheduler.Build(p, s, opts)

@@ -167,5 +167,12 @@ func (p projectRoutes) build(ctx context.Context, j *job) (*scheduler.Plan, erro
 	if err != nil {
 		return nil, err
 	}
-	return j.plan(desired, state)
+	plan, err := j.plan(desired, state)
+	if err == nil && !j.orphans {
+		plan.Warnings = slices.DeleteFunc(plan.Warnings, ofOrphans)
+	}
+	return plan, err
 }
+
+// ofOrphans tells the planner's warning of orphans from its others.
+func ofOrphans(warning string) bool { return strings.Contains(warning, "--remove-orphans") }

@@ -364,6 +364,10 @@ func TestWarnings(t *testing.T) {
 	if len(got) != 2 || !strings.HasPrefix(got[0], client.KindWarning+": ") || !strings.Contains(got[0], "shop-web-1") {
 		t.Errorf("got %q", got)
 	}
+	quiet := client.Request[client.UpOptions]{Project: shop("db"), Options: client.UpOptions{IgnoreOrphanWarning: true}}
+	if got, err := do(t, y, client.VerbUp, quiet); err != nil || !slices.Equal(got, []string{"0 steps"}) {
+		t.Errorf("quiet: %q, %v", got, err)
+	}
 }
 
 // cast plays containers that are listed.

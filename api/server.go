@@ -44,11 +44,13 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener) error {
 	over, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	base := context.WithValue(over, lifetimeKey{}, lifetime{stopping: stopping, over: over})
+	complaints := log.G(ctx).WriterLevel(log.DebugLevel) // of clients that break off and the like
+	defer complaints.Close()
 	hs := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerEnd,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ErrorLog:          stdlog.New(log.G(ctx).WriterLevel(log.DebugLevel), "", 0),
+		ErrorLog:          stdlog.New(complaints, "", 0),
 	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
