@@ -48,6 +48,7 @@ func newTaskService(ctx context.Context, events shim.Publisher, sd shutdown.Serv
 	procs := newProcesses()
 	p := newPublisher(events, procs, os.Getenv(exitsEnv))
 	sd.RegisterCallback(p.flush)
+	sd.RegisterCallback(removeSockets())
 	inner, err := task.NewTaskService(ctx, p, sd)
 	if err != nil {
 		return nil, err

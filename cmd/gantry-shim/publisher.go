@@ -68,7 +68,7 @@ func (p *publisher) Publish(ctx context.Context, topic string, event events.Even
 	defer p.mu.Unlock()
 	queue, running := p.queues[id]
 	if len(queue) >= queueLimit && !isExit {
-		log.G(ctx).WithField("id", id).WithField("topic", topic).Warn("too many events wait for the daemon, one is dropped")
+		log.G(ctx).WithField("id", id).WithField("topic", topic).Debug("too many events wait for the daemon, one is dropped")
 		return nil
 	}
 	p.queues[id] = append(queue, it)

@@ -334,9 +334,8 @@ func TestStuckDaemon(t *testing.T) {
 	b := r.must("b", stdio.Config{}, nil, "sleep", "1000")
 	release := r.daemon.hold()
 	defer release()
-	for i, k := range []*container{a, b} {
+	for _, k := range []*container{a, b} {
 		k.start()
-		k.kill([]unix.Signal{unix.SIGKILL, unix.SIGQUIT}[i])
 		k.kill(unix.SIGKILL)
 		if code := k.wait(""); code != 137 {
 			t.Errorf("%s: exit code %d", k.id, code)
@@ -413,6 +412,7 @@ func TestThirtyKilledAtOnce(t *testing.T) {
 	var starting sync.WaitGroup
 	first := r.must("c0", stdio.Config{}, nil, "sleep", "1000")
 	all = append(all, first)
+	one, _ := memory(t, r.pid)
 	rest := make([]*container, 29)
 	room := make(chan struct{}, 4)
 	for i := range rest {
@@ -428,10 +428,25 @@ func TestThirtyKilledAtOnce(t *testing.T) {
 		k.start()
 	}
 	rss, pss := memory(t, r.pid)
-	t.Logf("shim with 30 containers: RSS %d KiB, PSS %d KiB", rss, pss)
+	files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.pid))
+	t.Logf("shim with 30 containers: %d files; RSS %d KiB, PSS %d KiB, with one RSS %d KiB", len(files), rss, pss, one)
 
 	began := time.Now()
 	var ending sync.WaitGroup
+	for i, k := range all {
+		ending.Go(func() {
+			id := fmt.Sprint("e", i)
+			if out := collect(t, k.exec(id, stdio.Config{}, false, "echo", id))(); out != id+"\n" {
+				t.Errorf("%s: got %q", id, out)
+			}
+			k.wait(id)
+			k.removeExec(id)
+		})
+	}
+	ending.Wait()
+	t.Logf("30 execs at once in %v", time.Since(began))
+
+	began = time.Now()
 	for _, k := range all {
 		ending.Go(func() {
 			k.kill(unix.SIGKILL)
@@ -457,6 +472,36 @@ func TestThirtyKilledAtOnce(t *testing.T) {
 	}
 	ending.Wait()
 	t.Logf("30 deleted four at a time in %v", time.Since(began))
+}
+
+// The container that started the shim goes first; others join and stay.
+func TestLeaderGoesFirst(t *testing.T) {
+	r := newRig(t)
+	leader := r.must("leader", stdio.Config{}, nil, "true")
+	stays := r.must("stays", stdio.Config{}, stdin, "cat")
+	leader.start()
+	leader.wait("")
+	leader.remove()
+	if err := os.RemoveAll(leader.bundle); err != nil {
+		t.Fatal(err)
+	}
+	late := r.must("late", stdio.Config{}, nil, "echo", "late")
+	late.start()
+	late.wait("")
+	if text := late.logText(); text != "late\n" {
+		t.Errorf("log %q", text)
+	}
+	late.remove()
+	stays.start()
+	s := stays.attach()
+	io.WriteString(s, "alive")
+	if _, p, err := s.Next(); err != nil || string(p) != "alive" {
+		t.Errorf("got %q, %v", p, err)
+	}
+	stays.kill(unix.SIGKILL)
+	stays.wait("")
+	stays.remove()
+	r.shutdown()
 }
 
 // memory reads a process's, in KiB.
