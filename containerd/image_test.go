@@ -25,7 +25,11 @@ func described() []busybox.Option {
 	return []busybox.Option{
 		busybox.Cmd("sleep", "9"), busybox.Entrypoint("/bin/sh"), busybox.Env("A=b"), busybox.User("alice"), busybox.Volumes("/data"), busybox.Expose("80/tcp"), busybox.Label("l", "v"),
 		busybox.Health(busybox.Healthcheck{Test: []string{"CMD", "true"}, Retries: 3}),
-		busybox.Configure(func(c *busybox.Config) { c.Shell = []string{"/bin/ash"}; c.OnBuild = []string{"RUN x"}; c.StopSignal = "SIGINT" }),
+		busybox.Configure(func(c *busybox.Config) {
+			c.Shell = []string{"/bin/ash"}
+			c.OnBuild = []string{"RUN x"}
+			c.StopSignal = "SIGINT"
+		}),
 		busybox.Layer(busybox.File{Path: "/extra", Body: "more"}),
 	}
 }

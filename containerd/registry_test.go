@@ -1,0 +1,116 @@
+package containerd
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+func TestInsecure(t *testing.T) {
+	c := Registries{Insecure: []string{"reg.example", "other.example:5000", "10.1.0.0/16"}}
+	for host, want := range map[string]bool{
+		"localhost": true, "localhost:5000": true, "127.0.0.1:5000": true, "127.9.9.9": true, "[::1]:5000": true,
+		"reg.example": true, "reg.example:5000": true, "other.example:5000": true, "other.example": false,
+		"10.1.2.3:80": true, "10.2.0.1": false, "docker.io": false, "localhost.example": false,
+	} {
+		if got := c.insecure(host); got != want {
+			t.Errorf("%q: %v, want %v", host, got, want)
+		}
+	}
+}
+
+// Credentials go to the registry alone, not to mirrors.
+func TestMirrorsGetNoCredentials(t *testing.T) {
+	c := Registries{Mirrors: []string{"https://mirror.example/base/"}}
+	hosts, err := c.hosts("docker.io", Auth{RegistryToken: "secret"})
+	if err != nil || len(hosts) != 2 {
+		t.Fatalf("hosts %v: %v", hosts, err)
+	}
+	if hosts[0].Host != "mirror.example" || hosts[0].Path != "/base/v2" || hosts[0].Header.Get("Authorization") != "" {
+		t.Errorf("mirror %+v", hosts[0])
+	}
+	if hosts[1].Host != "registry-1.docker.io" || hosts[1].Header.Get("Authorization") != "Bearer secret" {
+		t.Errorf("registry %+v", hosts[1])
+	}
+	if hosts, err := c.hosts("example.com", Auth{}); err != nil || len(hosts) != 1 {
+		t.Errorf("another registry has hosts %v: %v", hosts, err)
+	}
+	if _, err := (Registries{Mirrors: []string{"::"}}).hosts("docker.io", Auth{}); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a bad mirror: %v", err)
+	}
+}
+
+// A certificate of an unknown authority is refused, in words, until the
+// authority is in certs.d.
+func TestCertificates(t *testing.T) {
+	srv := httptest.NewTLSServer(http.NotFoundHandler())
+	defer srv.Close()
+	host := srv.Listener.Addr().String()
+	get := func(c Registries) error {
+		conf, err := c.tls(host)
+		if err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, srv.URL, nil)
+		if err != nil {
+			return err
+		}
+		tr := &http.Transport{TLSClientConfig: conf}
+		defer tr.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: tr}).Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	dir := t.TempDir()
+	c := Registries{CertsDir: dir}
+	err := registryError("reg.example/app:1", get(c))
+	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "not trusted") || !strings.Contains(err.Error(), "reg.example") {
+		t.Errorf("unknown authority: %v", err)
+	}
+	certs := filepath.Join(dir, host)
+	if err := os.Mkdir(certs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(certs, "ca.crt")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(c); err != nil {
+		t.Errorf("known authority: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(c); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), file) {
+		t.Errorf("rubbish: %v", err)
+	}
+}
+
+func TestRegistryErrorNamesHost(t *testing.T) {
+	lookup := &url.Error{Op: "Head", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "reg.example"}}}
+	err := registryError("reg.example/app:1", lookup)
+	if !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), `registry "reg.example" cannot be found`) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRegistryErrorKeepsCancel(t *testing.T) {
+	if err := registryError("x", context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if err := registryError("x", nil); err != nil {
+		t.Errorf("%v", err)
+	}
+}
