@@ -122,23 +122,21 @@ func (b *up) startNeeds(w *work, t *slot) {
 
 // portHolders are the stops of containers that have host ports which w wants.
 func (b *up) portHolders(w *work) []*node {
-	ports := fixedPorts(w.svc)
-	if len(ports) == 0 {
-		return nil
-	}
 	var stops []*node
-	for _, n := range b.nodes {
-		a, ok := n.Action.(StopContainer)
-		if !ok {
-			continue
-		}
-		if slices.ContainsFunc(b.mine[a.ID].Ports, func(p HostPort) bool {
-			return slices.ContainsFunc(ports, func(q HostPort) bool { return overlap(p, q) })
-		}) {
-			stops = append(stops, n)
+	for _, p := range fixedPorts(w.svc) {
+		for _, h := range b.holding[p.Port] {
+			if overlap(p, h.port) {
+				stops = append(stops, h.stop)
+			}
 		}
 	}
 	return stops
+}
+
+// holding is a host port that a container has until it stops.
+type holding struct {
+	port HostPort
+	stop *node
 }
 
 func (b *up) stopNeeds(w *work, t *slot) {
@@ -160,10 +158,8 @@ func (b *up) stopNeeds(w *work, t *slot) {
 			}
 		}
 	}
-	for _, n := range b.nodes {
-		if a, ok := n.Action.(RemoveContainer); ok && slices.ContainsFunc(t.old, func(c *Container) bool { return c.ID == a.ID }) {
-			n.need(t.create, t.started)
-		}
+	for _, c := range t.old {
+		b.leaving[c.ID].need(t.create, t.started)
 	}
 }
 
@@ -315,7 +311,7 @@ func (b *up) waitForAll() {
 		if has, _ := b.probed(w); has {
 			cond = project.Healthy
 		}
-		if awaited, _ := b.awaited(w); awaited {
+		if b.g.oneShot(w.svc.Name) {
 			cond = project.Completed
 		}
 		for _, t := range w.slots {

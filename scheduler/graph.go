@@ -112,6 +112,15 @@ func parseDependsOn(label string) []project.Dependency {
 	return deps
 }
 
+// oneShot says that a service waits for this one to complete.
+func (g *graph) oneShot(name string) bool {
+	return slices.ContainsFunc(g.dependents[name], func(dependant string) bool {
+		return slices.ContainsFunc(g.deps[dependant], func(d project.Dependency) bool {
+			return d.Service == name && d.Condition == project.Completed
+		})
+	})
+}
+
 // closure returns names and all that they depend on.
 func (g *graph) closure(names []string) map[string]bool {
 	return reach(names, func(name string) []string {

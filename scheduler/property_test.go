@@ -210,7 +210,8 @@ func picture(t tb, d *memory.Driver, known map[string]scheduler.Volume) []string
 			line += " net of " + names[id]
 		}
 		for _, n := range slices.Sorted(maps.Keys(c.Networks)) {
-			line += fmt.Sprintf(" on %s %t", n, s.Networks[n].ID == c.Networks[n])
+			waits := c.Networks[n] == "" && c.Status == container.StateExited // for its next start
+			line += fmt.Sprintf(" on %s %t", n, waits || s.Networks[n].ID == c.Networks[n])
 		}
 		for _, target := range slices.Sorted(maps.Keys(c.Anonymous)) {
 			v := c.Anonymous[target]

@@ -142,6 +142,9 @@ func (b *up) stop(r rank, c *Container, cause string) *node {
 		return nil
 	}
 	n := b.add(r, StopContainer{ID: c.ID, Name: c.Name, Service: c.Service, Timeout: b.o.Timeout}, cause)
+	for _, p := range c.Ports {
+		b.holding[p.Port] = append(b.holding[p.Port], holding{p, n})
+	}
 	return n
 }
 

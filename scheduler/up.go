@@ -40,6 +40,7 @@ type up struct {
 	waits    map[waitKey]*node
 	calmly   map[string]bool       // what calm found, by service
 	orphans  []*Container          // to be removed
+	holding  map[uint16][]holding  // by port number
 	leaving  map[string]*node      // container ID to the step that removes it
 	mine     map[string]*Container // by ID
 }
@@ -87,6 +88,7 @@ func newUp(p *project.Project, s *State, o Options) *up {
 		pulls:    make(map[string]*node),
 		waits:    make(map[waitKey]*node),
 		calmly:   make(map[string]bool),
+		holding:  make(map[uint16][]holding),
 		leaving:  make(map[string]*node),
 		mine:     make(map[string]*Container, len(s.Containers)),
 	}

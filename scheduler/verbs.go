@@ -133,10 +133,10 @@ func (m *starting) wait(c *Container, cond project.Condition, cause string) *nod
 // waitFor is start --wait, for one container.
 func (m *starting) waitFor(c *Container, timeout time.Duration) {
 	cond := project.Started
-	if c.Health != "" && c.Health != container.NoHealthcheck {
+	if h := c.Config.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
 		cond = project.Healthy
 	}
-	if awaited, _ := m.awaited(c.Service); awaited {
+	if m.g.oneShot(c.Service) {
 		cond = project.Completed
 	}
 	if m.started[c.ID] == nil && reached(c, cond) {
