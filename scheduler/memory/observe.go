@@ -27,9 +27,10 @@ func (d *Driver) Observe(_ context.Context, q scheduler.Query) (*scheduler.State
 		if c.Project == q.Project {
 			s.Containers = append(s.Containers, c.observed())
 		}
-		if slices.Contains(q.Containers, c.Name) || slices.Contains(q.Containers, c.ID) {
-			s.Names[c.Name] = c.observed()
-			s.Names[c.ID] = c.observed()
+		for _, asked := range []string{c.Name, c.ID} {
+			if slices.Contains(q.Containers, asked) {
+				s.Names[asked] = c.observed()
+			}
 		}
 	}
 	slices.SortFunc(s.Containers, func(a, b scheduler.Container) int { return strings.Compare(a.ID, b.ID) })
