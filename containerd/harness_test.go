@@ -19,8 +19,8 @@ import (
 	"gantry/tests/busybox"
 )
 
-// shimPackage is what the tests run as the shim.
-const shimPackage = "gantry/containerd/testshim"
+// shimPackage is the real shim.
+const shimPackage = "gantry/cmd/gantry-shim"
 
 var shimPath string
 

@@ -48,7 +48,7 @@ type Config struct {
 	RuncPath  string // runc's path or name, "runc" when empty
 	ExitsDir  string // where shims record exits, State/exits when empty
 	Address   string // not empty: socket of a containerd that runs elsewhere
-	LogLevel  string // of containerd's own messages, "warn" when empty
+	LogLevel  string // of containerd's own messages, "error" when empty
 
 	Registries Registries
 }
@@ -66,7 +66,7 @@ func (c Config) complete() (Config, error) {
 		c.RuncPath = "runc"
 	}
 	if c.LogLevel == "" {
-		c.LogLevel = "warn"
+		c.LogLevel = "error"
 	}
 	if c.ExitsDir == "" {
 		c.ExitsDir = filepath.Join(c.State, "exits")
@@ -118,10 +118,10 @@ func Open(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 			return nil, fmt.Errorf("containerd: %w", err)
 		}
 	}
-	r := &Runtime{cfg: cfg, shim: cfg.ShimPath, log: quietLog(cfg.LogLevel), exits: newFeed[Exit](), ooms: newFeed[OOM]()}
 	// The server outlives the call: its context ends with Close alone.
-	run, stop := context.WithCancel(log.WithLogger(context.WithoutCancel(ctx), r.log))
-	r.stop = stop
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r := &Runtime{cfg: cfg, shim: cfg.ShimPath, stop: stop, log: quietLog(run, cfg.LogLevel), exits: newFeed[Exit](), ooms: newFeed[OOM]()}
+	run = log.WithLogger(run, r.log)
 	defer func() {
 		if err != nil {
 			err = multierror.Append(err, r.Close(context.WithoutCancel(ctx))).ErrorOrNil()
@@ -203,12 +203,18 @@ func (r *Runtime) Snapshotter() string { return r.snapshotter }
 
 // quietLog writes where the process logs, but has a level of its own:
 // containerd tells more than a daemon's log should hold.
-func quietLog(level string) *log.Entry {
+func quietLog(run context.Context, level string) *log.Entry {
 	l := logrus.New()
 	l.SetOutput(log.L.Logger.Out)
 	l.SetFormatter(log.L.Logger.Formatter)
 	if lv, err := logrus.ParseLevel(level); err == nil {
 		l.SetLevel(lv)
+	}
+	// A server that is closed before it has come to serve calls this fatal.
+	l.ExitFunc = func(code int) {
+		if run.Err() == nil {
+			os.Exit(code)
+		}
 	}
 	return logrus.NewEntry(l).WithField("module", "containerd")
 }
