@@ -60,7 +60,7 @@ func (b *up) createNeeds(w *work, t *slot) {
 	if t.create == nil {
 		return
 	}
-	t.create.need(b.pulls[w.svc.Image])
+	t.create.need(b.pulls[w.imageKey()])
 	for _, a := range w.svc.Networks {
 		if n := b.networks[a.Name]; n != nil {
 			t.create.need(n.create)

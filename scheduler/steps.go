@@ -76,18 +76,23 @@ func (b *up) pull(w *work) {
 	case w.image.ask:
 		cause = "pull policy"
 	}
-	n := b.pulls[w.svc.Image]
+	key := w.imageKey()
+	n := b.pulls[key]
 	if n == nil {
 		n = b.add(rank{groupImages, w.index}, PullImage{
 			Ref: w.svc.Image, Platform: w.svc.Platform, Force: force, Optional: w.image.optional,
 		}, cause)
-		b.pulls[w.svc.Image] = n
+		b.pulls[key] = n
 	}
 	a := n.Action.(PullImage)
 	a.Services = append(a.Services, w.svc.Name)
 	a.Force = a.Force || force
 	a.Optional = a.Optional && w.image.optional
 	n.Action = a
+}
+
+func (w *work) imageKey() ImageQuery {
+	return ImageQuery{Ref: w.svc.Image, Platform: w.svc.Platform}
 }
 
 // leave drafts the end of containers that nothing takes the place of.

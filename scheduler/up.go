@@ -36,7 +36,7 @@ type up struct {
 	order    []*work // dependencies first
 	networks map[string]*netWork
 	volumes  map[string]*volWork
-	pulls    map[string]*node // by image reference
+	pulls    map[ImageQuery]*node // by image reference and platform
 	waits    map[waitKey]*node
 	calmly   map[string]bool       // what calm found, by service
 	orphans  []*Container          // to be removed
@@ -85,7 +85,7 @@ func newUp(p *project.Project, s *State, o Options) *up {
 		work:     make(map[string]*work, len(p.Services)),
 		networks: make(map[string]*netWork),
 		volumes:  make(map[string]*volWork),
-		pulls:    make(map[string]*node),
+		pulls:    make(map[ImageQuery]*node),
 		waits:    make(map[waitKey]*node),
 		calmly:   make(map[string]bool),
 		holding:  make(map[uint16][]holding),
