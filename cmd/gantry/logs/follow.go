@@ -176,12 +176,12 @@ func Follow(ctx context.Context, b Backend, p *Printer, o Options) error {
 	if f.cursors == nil {
 		f.cursors = map[string]*cursor{}
 	}
-	f.old = map[string]bool{}
 	for _, t := range targets {
 		if t.Alive {
 			f.start(t)
 		}
 	}
+	f.old = map[string]bool{} // from here on, who starts has a first line to show
 	for _, t := range targets {
 		f.old[t.ID] = true
 	}
