@@ -25,7 +25,7 @@ type world struct {
 	boxes  map[string]*box
 	events chan Event
 	broken chan error
-	clock  int64
+	last   int64 // time of the last line: no two have the same
 }
 
 // box is one container.
@@ -43,7 +43,7 @@ type stamped struct {
 }
 
 func newWorld() *world {
-	w := &world{boxes: map[string]*box{}, events: make(chan Event, 100), broken: make(chan error, 1), clock: 1000}
+	w := &world{boxes: map[string]*box{}, events: make(chan Event, 100), broken: make(chan error, 1)}
 	w.cond = sync.NewCond(&w.mu)
 	return w
 }
@@ -70,8 +70,8 @@ func (w *world) start(id string) {
 
 func (w *world) say(id, text string) {
 	w.do(func() {
-		w.clock++
-		w.boxes[id].entries = append(w.boxes[id].entries, stamped{time.Now().Add(time.Duration(w.clock) * time.Microsecond), text})
+		w.last = max(w.last+1, time.Now().UnixNano())
+		w.boxes[id].entries = append(w.boxes[id].entries, stamped{time.Unix(0, w.last), text})
 	})
 }
 
@@ -109,9 +109,6 @@ func (w *world) Logs(ctx context.Context, id string, q Query) (io.ReadCloser, er
 		return nil, fmt.Errorf("log driver none: %w", errdefs.ErrNotImplemented)
 	}
 	r := &boxReader{w: w, b: b, q: q, ctx: ctx}
-	if q.Tail == "0" {
-		r.next = len(b.entries)
-	}
 	context.AfterFunc(ctx, func() { w.do(func() {}) })
 	return r, nil
 }

@@ -113,9 +113,8 @@ func (f *follower) from(t Target, c cursor) Query {
 	q := Query{Since: c.at, Until: f.o.Until, Follow: true}
 	switch {
 	case !c.at.IsZero():
-	case f.o.Tail == "0" && f.old == nil:
-		q.Tail = "0"
-	case f.old[t.ID]: // nothing of its earlier runs was wanted, or there was nothing
+	case f.o.Tail == "0" && f.old == nil, // from now on
+		f.old[t.ID]: // nothing of its earlier runs was wanted, or there was nothing
 		q.Since = f.began
 	default:
 		q.Since = f.o.Since
