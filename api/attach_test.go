@@ -15,12 +15,13 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	moby "github.com/moby/moby/client"
 )
 
 func serveBox(t *testing.T, b box) *served {
 	back := refusing()
-	back.attacher, back.execs = b, b
+	back.attacher, back.execs, back.events = b, b, b
 	return serveBackends(t, back)
 }
 
@@ -214,6 +215,32 @@ func TestEndReachesAClientThatStillSends(t *testing.T) {
 	}
 	conn.Close()
 	await(t, sent, "the client's sending ends")
+}
+
+// Clients ask for the exit code when the output ends: the process must have
+// ended by then too.
+func TestExecEndsWhenItsProcessHas(t *testing.T) {
+	p, deaths := newProcess(), make(chan events.Message)
+	s := serveBox(t, box{process: p, deaths: deaths})
+	conn, err := s.client(t).ExecAttach(testContext(t), "e", moby.ExecAttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	told := make(chan struct{})
+	go func() { io.Copy(io.Discard, conn.Reader); close(told) }()
+	p.exit()
+	die := func(id string) {
+		deaths <- events.Message{Action: events.ActionExecDie, Actor: events.Actor{Attributes: map[string]string{"execID": id}}}
+	}
+	die("another")
+	select {
+	case <-told:
+		t.Error("the client saw the end before the process had ended")
+	default:
+	}
+	die("e")
+	await(t, told, "the client sees the end")
 }
 
 func TestExecCarriesStreams(t *testing.T) {

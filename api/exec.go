@@ -3,12 +3,18 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"gantry/engine"
 
 	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 )
+
+// execEnd is how long a process may outlive its output before its client is
+// told of the output's end.
+const execEnd = 2 * time.Second
 
 // execs runs processes besides containers' main ones.
 type execs interface {
@@ -18,7 +24,10 @@ type execs interface {
 	InspectExec(ctx context.Context, id string) (container.ExecInspectResponse, error)
 }
 
-type execRoutes struct{ execs }
+type execRoutes struct {
+	execs
+	eventSource
+}
 
 func (x execRoutes) routes() []route {
 	return []route{
@@ -66,6 +75,10 @@ func (x execRoutes) start(w http.ResponseWriter, r *http.Request) error {
 		_, err := x.StartExec(ctx, id, opts)
 		return err
 	}
+	died, err := x.died(ctx, e)
+	if err != nil {
+		return err
+	}
 	conn, err := hijack(w, r, e.ProcessConfig != nil && e.ProcessConfig.Tty)
 	if err != nil {
 		return err
@@ -79,9 +92,36 @@ func (x execRoutes) start(w http.ResponseWriter, r *http.Request) error {
 	}
 	conn.serve(ctx, s, ports{
 		stdin: e.OpenStdin, stdout: e.OpenStdout, stderr: e.OpenStderr || e.OpenStdout && conn.tty,
-		closeStdin: true, detachKeys: string(e.DetachKeys),
+		closeStdin: true, detachKeys: string(e.DetachKeys), ended: died,
 	})
 	return nil
+}
+
+// died returns a function that waits until the exec's process has ended.
+// Clients ask for the exit code as soon as the output has ended, which is a
+// moment earlier.
+func (x execRoutes) died(ctx context.Context, e container.ExecInspectResponse) (func(), error) {
+	news, err := x.Events(ctx, time.Time{}, time.Time{}, engine.Filters{"event": {string(events.ActionExecDie)}, "container": {e.ContainerID}})
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for m := range news {
+			if m.Actor.Attributes["execID"] == e.ID {
+				return
+			}
+		}
+	}()
+	return func() {
+		t := time.NewTimer(execEnd)
+		defer t.Stop()
+		select {
+		case <-done:
+		case <-t.C: // it closed its output and goes on
+		}
+	}, nil
 }
 
 func (x execRoutes) resize(w http.ResponseWriter, r *http.Request) error {

@@ -94,6 +94,7 @@ type ports struct {
 	stdin, stdout, stderr bool
 	closeStdin            bool   // the end of the client's input ends the process's
 	detachKeys            string // leave a terminal by these, "" for Docker's
+	ended                 func() // called between the output's end and telling the client of it; may be nil
 }
 
 // serve connects client and process until the output ends, the client leaves
@@ -108,7 +109,9 @@ func (d *duplex) serve(ctx context.Context, s *engine.Stream, want ports) {
 			s.Close() // detached, or nobody is there any more
 		}
 	}()
-	d.output(s, want)
+	if d.output(s, want) && want.ended != nil {
+		want.ended()
+	}
 	s.Close()
 	if c, ok := d.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
 		d.conn.SetReadDeadline(time.Now().Add(hijackEnd))
@@ -117,18 +120,19 @@ func (d *duplex) serve(ctx context.Context, s *engine.Stream, want ports) {
 	d.conn.Close()
 }
 
-// output sends what the process writes until it ends or the client is gone.
-func (d *duplex) output(s *engine.Stream, want ports) {
+// output sends what the process writes until it ends or the client is gone. It
+// reports whether the output ended by itself.
+func (d *duplex) output(s *engine.Stream, want ports) bool {
 	for {
 		stream, p, err := s.Next()
 		if err != nil {
-			return
+			return errors.Is(err, io.EOF)
 		}
 		if stream == stderr && !want.stderr || stream != stderr && !want.stdout {
 			continue
 		}
 		if d.write(stream, p) != nil {
-			return
+			return false
 		}
 	}
 }

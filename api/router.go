@@ -32,7 +32,7 @@ func newHandler(b backends, version string) http.Handler {
 		containerRoutes{b.lifecycle, b.control, b.inspector}.routes(),
 		logRoutes{b.logs}.routes(),
 		attachRoutes{b.attacher}.routes(),
-		execRoutes{b.execs}.routes(),
+		execRoutes{b.execs, b.events}.routes(),
 		imageRoutes{b.images, b.imageSource}.routes(),
 		volumeRoutes{b.volumes}.routes(),
 		networkRoutes{b.networks}.routes(),

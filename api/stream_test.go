@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"gantry/engine"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 )
 
 var errClosed = errors.New("closed")
@@ -71,6 +73,7 @@ type box struct {
 	config  container.Config
 	process *process
 	logged  []engine.LogEntry
+	deaths  chan events.Message // of execs; nil: at once
 }
 
 func (b box) InspectContainer(context.Context, string) (container.InspectResponse, error) {
@@ -106,6 +109,15 @@ func (b box) StartExec(_ context.Context, _ string, o engine.ExecStart) (*engine
 		return nil, nil
 	}
 	return b.process.stream(b.config.Tty), nil
+}
+
+func (b box) Events(ctx context.Context, _, _ time.Time, _ engine.Filters) (<-chan events.Message, error) {
+	if b.deaths != nil {
+		return b.deaths, nil
+	}
+	nothing := make(chan events.Message)
+	close(nothing)
+	return nothing, nil
 }
 
 // record plays a container's log.
