@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"unsafe"
 )
@@ -31,13 +30,12 @@ const (
 // This runs in init rather than in main because the shim's packages take
 // longer to set up than a container's command takes to start. Go initializes
 // packages in the order of their paths as far as their imports allow, so this
-// one must import the standard library alone.
+// one, with nothing but the standard library, comes before most of them.
 func init() {
 	command, ok := parse(os.Args)
 	if !ok {
 		return
 	}
-	runtime.GOMAXPROCS(1) // few threads: they count against the container's pids limit
 	code, err := run(command)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "gantry-init: %v\n", err)
@@ -69,9 +67,11 @@ func run(command []string) (code int, err error) {
 	if len(command) == 0 {
 		return exitFailure, errors.New("no command; call it as: init -- COMMAND [ARG…]")
 	}
-	// Before the command starts, so that no signal is lost.
+	// Each signal takes Go some 100 µs, so that only those which may come at
+	// once are caught before the command starts.
 	signals := make(chan os.Signal, 128)
-	signal.Notify(signals, forwarded()...)
+	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU)
 
 	child, err := start(command)
 	if err != nil {
@@ -81,6 +81,7 @@ func run(command []string) (code int, err error) {
 		}
 		return code, fmt.Errorf("exec %s failed: %w", command[0], reason(err))
 	}
+	go signal.Notify(signals, forwarded()...)
 	for s := range signals {
 		switch s {
 		case syscall.SIGCHLD:
