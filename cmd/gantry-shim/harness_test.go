@@ -35,12 +35,11 @@ import (
 
 const namespace = "shimtest"
 
+// binDir is where the shim under test is built.
+var binDir string
+
 var shimBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gantry-shim")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "gantry-shim")
+	path := filepath.Join(binDir, "gantry-shim")
 	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -50,10 +49,13 @@ var shimBinary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, _ := shimBinary(); path != "" {
-		os.RemoveAll(filepath.Dir(path))
+	var err error
+	if binDir, err = os.MkdirTemp("", "gantry-shim"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	os.RemoveAll(binDir)
 	os.Exit(code)
 }
 
