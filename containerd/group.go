@@ -75,10 +75,20 @@ func (g *groups) release() {
 	}
 }
 
+// forget drops a container that is gone, and its group with the last one.
 func (g *groups) forget(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	was := g.byTask[id]
 	delete(g.byTask, id)
+	for _, other := range g.byTask {
+		if other == was {
+			return
+		}
+	}
+	if was != nil && g.byName[was.name] == was {
+		delete(g.byName, was.name)
+	}
 }
 
 // group is one shim, which the tasks of a project share, or which a single

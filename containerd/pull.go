@@ -58,6 +58,11 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := r.pulling.lock(ctx, name+" "+o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	ctx, done, err := r.lease(ctx, "pull-"+digest.FromString(name + " " + o.Platform).Encoded()[:16])
 	if err != nil {
 		return nil, err

@@ -292,6 +292,28 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return c.ResponseWriter.Write(p)
 }
 
+// Many pulls of one image at once all succeed; it is downloaded once.
+func TestPullTogether(t *testing.T) {
+	addr := registry(t, "", "")
+	push(t, addr+"/app:1", nil, described()...)
+	h := open(t)
+	var downloads atomic.Int32
+	h.parallel(8, func(int) error {
+		img, err := h.Pull(h.ctx, addr+"/app:1", containerd.PullOptions{Progress: func(p containerd.Progress) {
+			if p.Status == "Download complete" {
+				downloads.Add(1)
+			}
+		}})
+		if err == nil && len(img.DiffIDs) != 2 {
+			err = fmt.Errorf("image %+v", img)
+		}
+		return err
+	})
+	if n := downloads.Load(); n != 2 {
+		t.Errorf("%d downloads of 2 layers", n)
+	}
+}
+
 // Of an index, the asked platform comes; the host's without being asked.
 func TestPullPlatform(t *testing.T) {
 	other := "arm64"

@@ -104,6 +104,8 @@ type Runtime struct {
 	parsed  imageCache
 	naming  sync.Mutex // guards what several image names say together
 	loading sync.Mutex // one archive at a time
+	pulling keyed      // by name: what pulls of one image have got, they share
+	root    *os.File   // holds the lock of Config.Root, nil when containerd runs elsewhere
 }
 
 // Open starts containerd in this process, or connects to Config.Address, and
@@ -148,7 +150,10 @@ func Open(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	return r, nil
 }
 
-func (r *Runtime) embed(run context.Context) error {
+func (r *Runtime) embed(run context.Context) (err error) {
+	if r.root, err = lockRoot(r.cfg.Root); err != nil {
+		return err
+	}
 	srv, out, err := embed(run, r.cfg)
 	if err != nil {
 		return err
@@ -175,12 +180,14 @@ func (r *Runtime) Close(context.Context) error {
 	r.stop()
 	r.events.Wait()
 	r.groups.release()
-	if r.server != nil {
+	switch {
+	case r.server != nil:
 		r.server.Stop()
-		return nil
-	}
-	if r.client != nil {
+	case r.client != nil:
 		return r.client.Close()
+	}
+	if r.root != nil {
+		return r.root.Close()
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"gantry/containerd"
 )
@@ -29,6 +30,84 @@ func TestOpenRefusesBadConfig(t *testing.T) {
 		if err == nil {
 			r.Close(t.Context())
 		}
+	}
+}
+
+func TestRootIsTaken(t *testing.T) {
+	h := open(t)
+	second := config(t)
+	second.Root = h.cfg.Root
+	r, err := containerd.Open(h.ctx, second)
+	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), h.cfg.Root) {
+		t.Errorf("a root that is taken: %v", err)
+	}
+	if err == nil {
+		h.must(r.Close(h.ctx))
+	}
+	h.leave()
+	r, err = containerd.Open(t.Context(), second)
+	if err != nil {
+		t.Fatalf("a root that was left: %v", err)
+	}
+	h.must(r.Close(t.Context()))
+}
+
+// After a reboot, which empties the state directory, containers are there
+// without tasks, and start again.
+func TestReboot(t *testing.T) {
+	cfg := config(t)
+	h := openConfig(t, cfg)
+	h.load("busybox")
+	for _, id := range []string{"a", "b"} {
+		h.create(id, "p", "busybox", "sh", "-c", "echo x >> /count; sleep 1000 & wait")
+		h.start(id)
+	}
+	h.until("the containers to count", func() bool { return h.holds("a", "count", "x\n") && h.holds("b", "count", "x\n") })
+	h.leave()
+	pids := append(shims(t, cfg.State), initPid(t, cfg, "a"), initPid(t, cfg, "b"))
+	for _, pid := range pids {
+		h.must(unix.Kill(pid, unix.SIGKILL))
+	}
+	h.until("all to be dead", func() bool { return len(shims(t, cfg.State)) == 0 })
+	for _, id := range []string{"a", "b"} {
+		h.must(unix.Unmount(filepath.Join(cfg.State, "io.containerd.runtime.v2.task/gantry", id, "rootfs"), 0))
+	}
+	h.until("their cgroups to be empty", func() bool {
+		noCgroupsQuietly()
+		left, _ := filepath.Glob("/sys/fs/cgroup/*/gantry-test-[ab]")
+		return len(left) == 0
+	})
+	h.must(os.RemoveAll(cfg.State))
+	h = openConfig(t, cfg)
+	if tasks, err := h.Tasks(h.ctx); err != nil || len(tasks) > 0 {
+		t.Errorf("tasks %+v: %v", tasks, err)
+	}
+	h.must(h.Sweep(h.ctx, func(string) bool { return true }))
+	for _, id := range []string{"a", "b"} {
+		h.start(id)
+		h.until("the container to count again", func() bool { return h.holds(id, "count", "x\nx\n") })
+	}
+	if n := len(shims(t, cfg.State)); n != 1 {
+		t.Errorf("%d shims", n)
+	}
+}
+
+// holds tells whether a file of a container's file system has this content.
+func (h *host) holds(id, path, content string) bool {
+	h.t.Helper()
+	var b []byte
+	h.must(h.MountRoot(h.ctx, id, func(root string) error {
+		b, _ = os.ReadFile(filepath.Join(root, path))
+		return nil
+	}))
+	return string(b) == content
+}
+
+// noCgroupsQuietly removes the cgroups of containers that a reboot would have.
+func noCgroupsQuietly() {
+	left, _ := filepath.Glob("/sys/fs/cgroup/*/gantry-test-[ab]")
+	for _, dir := range left {
+		_ = os.Remove(dir)
 	}
 }
 

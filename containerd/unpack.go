@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	goruntime "runtime"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/diff"
@@ -13,7 +14,11 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 )
+
+// maxDownloads is how many layers of an image are downloaded at a time.
+const maxDownloads = 5
 
 // Progress is how far a part of a long operation on an image is. Status is one
 // of Docker's: "Downloading", "Extracting", "Pull complete", …
@@ -46,6 +51,8 @@ func (r *Runtime) walk(ctx context.Context, target ocispec.Descriptor, platform 
 		return err
 	}
 	unpacker, err := unpack.NewUnpacker(ctx, store,
+		unpack.WithLimiter(semaphore.NewWeighted(maxDownloads)),
+		unpack.WithUnpackLimiter(semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0)))),
 		unpack.WithFetchAllContent(), // what is unpacked may lack its compressed form, which commit and save need
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:                platforms.All,

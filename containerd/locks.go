@@ -1,0 +1,66 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// lockRoot takes a root for this runtime alone. Two would wait for each other's
+// database without a word. ErrFailedPrecondition when it is taken.
+func lockRoot(root string) (*os.File, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("containerd: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(root, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("containerd: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("containerd: root %q is used by another process, end that one or choose another root: %w", root, errdefs.ErrFailedPrecondition)
+		}
+		return nil, fmt.Errorf("containerd: locking root %q: %w", root, err)
+	}
+	return f, nil
+}
+
+// keyed lets one at a time work on a thing of a name. The zero value is free.
+type keyed struct {
+	mu   sync.Mutex
+	held map[string]chan struct{}
+}
+
+func (k *keyed) lock(ctx context.Context, name string) (unlock func(), err error) {
+	for {
+		k.mu.Lock()
+		held := k.held[name]
+		if held == nil {
+			if k.held == nil {
+				k.held = map[string]chan struct{}{}
+			}
+			free := make(chan struct{})
+			k.held[name] = free
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				delete(k.held, name)
+				close(free)
+			}, nil
+		}
+		k.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for another operation on %q: %w", name, ctx.Err())
+		}
+	}
+}
