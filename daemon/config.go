@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"gantry/network"
+
 	"github.com/containerd/errdefs"
 )
 
@@ -173,4 +175,13 @@ func (c *Config) Serves(socket string) bool {
 		}
 	}
 	return false
+}
+
+// pools are the configured address pools, as the network knows them.
+func (c *Config) pools() []network.Pool {
+	var out []network.Pool
+	for _, p := range c.AddressPools {
+		out = append(out, network.Pool{Base: p.Base, Size: p.Size})
+	}
+	return out
 }

@@ -116,12 +116,16 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 		return rt.Close(cctx)
 	})
 	net, err := network.Open(ctx, network.Config{
-		Instance: cfg.instance(), RunDir: filepath.Join(cfg.ExecRoot, "netns"), StateDir: filepath.Join(cfg.DataRoot, "networks"),
+		Instance: cfg.instance(), RunDir: filepath.Join(cfg.ExecRoot, "netns"), StateDir: filepath.Join(cfg.DataRoot, "networks"), Pools: cfg.pools(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
-	*closers = append(*closers, net.Close)
+	*closers = append(*closers, func() error {
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownEnd)
+		defer cancel()
+		return net.Close(cctx)
+	})
 	vols, err := volumes.Open(filepath.Join(cfg.DataRoot, "volumes"))
 	if err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)

@@ -42,6 +42,7 @@ type run struct {
 	pid      int
 	ended    chan struct{} // closed when the process is gone and all of it is cleaned up
 	stopping bool          // somebody asked it to end: no policy applies
+	keep     bool          // its end is no reason to remove the container
 	oom      bool
 	health   *monitor // nil without a health check
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +54,9 @@ func (e *Engine) CreateContainer(ctx context.Context, name string, req container
 			}
 			s.Networks = append(s.Networks, attachment{Network: n, Settings: *ep.Copy()})
 		}
+		slices.SortFunc(s.Networks, func(a, b attachment) int {
+			return cmp.Or(cmp.Compare(b.Settings.GwPriority, a.Settings.GwPriority), cmp.Compare(a.Network, b.Network))
+		})
 	}
 	warnings, err := e.create(ctx, s)
 	if err != nil {
@@ -195,7 +200,7 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 	if err := e.resolveModes(host); err != nil {
 		return err
 	}
-	rec.Networks = orderNetworks(nets, host.NetworkMode)
+	rec.Networks = networksOf(nets, host.NetworkMode)
 	if cfg.Hostname == "" && !host.NetworkMode.IsContainer() {
 		cfg.Hostname = short(rec.ID)
 		if host.NetworkMode.IsHost() || host.UTSMode.IsHost() {

@@ -100,7 +100,7 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 		c.backOff = nextBackOff(c.backOff, ran)
 		e.scheduleRestart(c, c.backOff)
 	}
-	remove := c.rec.HostConfig.AutoRemove && !again
+	remove := c.rec.HostConfig.AutoRemove && !again && !r.keep
 	c.mu.Unlock()
 	close(r.ended)
 	e.emitContainer(c, events.ActionDie, map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(ran.Seconds()))})

@@ -94,6 +94,14 @@ func (p *pulse) due() (at time.Time, counts bool) {
 	return p.scheduled, true
 }
 
+// skip passes over the probes that are due.
+func (p *pulse) skip(now time.Time) {
+	p.scheduled = now.Add(p.pace(now))
+	if !p.eager.IsZero() {
+		p.eager = p.scheduled
+	}
+}
+
 // result takes a finished probe in and returns the container's health. Source
 // of the counting rules: Docker's documentation of HEALTHCHECK.
 func (p *pulse) result(ok, counts bool, began, ended time.Time) container.HealthStatus {

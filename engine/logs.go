@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
 )
 
 // logReader follows a container's log until the container ends.
@@ -50,15 +51,11 @@ func (e *Engine) ContainerLogs(ctx context.Context, ref string, opts LogOptions)
 	if opts.Follow {
 		go func() {
 			defer raw.Finish()
-			c.await(ctx, func() (bool, error) { return c.gone || c.run == nil && !e.restarting(c), nil })
+			c.await(ctx, func() (bool, error) { return c.gone || !c.st.alive() && c.st.Status != container.StateRestarting, nil })
 		}()
 	}
 	return &logReader{Reader: raw, ctx: ctx, cancel: cancel}, rec.Config.Tty, nil
 }
-
-// restarting tells whether a policy is about to start the container again. The
-// container is locked.
-func (e *Engine) restarting(c *ctr) bool { return c.st.Status == "restarting" }
 
 // lastLines are the last n lines of a container's log, for error messages;
 // none when there is no log.

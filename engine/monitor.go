@@ -51,6 +51,10 @@ func (e *Engine) watchHealth(c *ctr, started time.Time) *monitor {
 				t.Stop()
 				return
 			}
+			if c.state().Status == container.StatePaused { // a frozen process answers nothing
+				p.skip(time.Now())
+				continue
+			}
 			began := time.Now()
 			code, output := e.probe(ctx, c, chk)
 			if ctx.Err() != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,9 +23,9 @@ import (
 
 var noAddr netip.Addr
 
-// orderNetworks puts a container's networks in the order of their priority: the
-// highest first, then by name. Without any, mode names the only one.
-func orderNetworks(nets []attachment, mode container.NetworkMode) []attachment {
+// networksOf are a container's networks, in the order given. Without any, mode
+// names the only one.
+func networksOf(nets []attachment, mode container.NetworkMode) []attachment {
 	if mode.IsHost() || mode.IsNone() || mode.IsContainer() {
 		return nil
 	}
@@ -32,32 +33,27 @@ func orderNetworks(nets []attachment, mode container.NetworkMode) []attachment {
 	if mode.IsDefault() {
 		name = "bridge"
 	}
-	out := slices.Clone(nets)
-	if !slices.ContainsFunc(out, func(a attachment) bool { return a.Network == name }) && len(out) == 0 {
-		out = append(out, attachment{Network: name})
+	if len(nets) == 0 {
+		return []attachment{{Network: name}}
 	}
-	slices.SortStableFunc(out, func(a, b attachment) int {
-		return cmp.Or(cmp.Compare(b.Settings.GwPriority, a.Settings.GwPriority), cmp.Compare(a.Network, b.Network))
-	})
-	return out
+	return slices.Clone(nets)
 }
 
-// sandbox is what a container needs of the network: names and, where it had
-// one already, its addresses.
-func (e *Engine) sandbox(c *ctr, rec *record) network.Sandbox {
+// sandbox is what a container needs of the network: names, fixed addresses and,
+// with again, those that it had before.
+func (e *Engine) sandbox(c *ctr, rec *record, again bool) network.Sandbox {
 	st := c.state()
 	s := network.Sandbox{ID: rec.ID, Hostname: rec.Config.Hostname, DNS: network.DNS{Servers: rec.HostConfig.DNS, Search: rec.HostConfig.DNSSearch, Options: rec.HostConfig.DNSOptions}}
-	for i, a := range rec.Networks {
-		ep := network.Endpoint{Network: a.Network, Aliases: e.namesOn(rec, a), GatewayPriority: a.Settings.GwPriority, IfName: fmt.Sprintf("eth%d", i)}
-		if had := st.Endpoints[a.Network]; had != nil {
-			ep.IPv4, ep.IPv6 = had.IPAddress, had.GlobalIPv6Address
-			ep.MAC = had.MacAddress.String()
+	for _, a := range rec.Networks {
+		ep := network.Endpoint{Network: a.Network, Aliases: e.namesOn(rec, a), GatewayPriority: a.Settings.GwPriority}
+		if had := st.Endpoints[a.Network]; had != nil && again {
+			ep.IPv4, ep.IPv6, ep.MAC = had.IPAddress, had.GlobalIPv6Address, net.HardwareAddr(had.MacAddress)
 		}
 		if ipam := a.Settings.IPAMConfig; ipam != nil {
 			ep.IPv4, ep.IPv6 = ipam.IPv4Address, ipam.IPv6Address
 		}
 		if len(a.Settings.MacAddress) > 0 {
-			ep.MAC = a.Settings.MacAddress.String()
+			ep.MAC = net.HardwareAddr(a.Settings.MacAddress)
 		}
 		s.Endpoints = append(s.Endpoints, ep)
 	}
@@ -85,9 +81,10 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *ctr, rec *record) (netns
 	}
 	var got network.Result
 	if !mode.IsHost() {
-		s := e.sandbox(c, rec)
+		s := e.sandbox(c, rec, false)
 		got, err = e.net.Ensure(ctx, s)
-		if errors.Is(err, network.ErrAddressInUse) {
+		var used *network.AddressInUseError
+		if errors.As(err, &used) && used.Holder != "gateway" && used.Holder != "reserved" {
 			s.Endpoints = slices.DeleteFunc(s.Endpoints, func(ep network.Endpoint) bool { return ep.IPv4.IsValid() || ep.IPv6.IsValid() })
 			got, err = e.net.Ensure(ctx, s)
 		}
@@ -98,7 +95,7 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *ctr, rec *record) (netns
 	if err := e.noteEndpoints(c, rec, got); err != nil {
 		return "", err
 	}
-	return got.Path, e.writeFiles(c, rec)
+	return got.Path, e.writeFiles(c, rec, got.EmbeddedDNS)
 }
 
 // plug makes a container's network ready for a run: namespace, addresses, DNS,
@@ -112,14 +109,18 @@ func (e *Engine) plug(ctx context.Context, c *ctr, rec *record) error {
 	var got network.Result
 	if !mode.IsHost() {
 		var err error
-		if got, err = e.net.Ensure(ctx, e.sandbox(c, rec)); err != nil {
+		got, err = e.net.Ensure(ctx, e.sandbox(c, rec, true))
+		if errors.Is(err, network.ErrAddressInUse) { // somebody got it while this container was stopped
+			got, err = e.net.Ensure(ctx, e.sandbox(c, rec, false))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if err := e.noteEndpoints(c, rec, got); err != nil {
 		return err
 	}
-	if err := e.writeFiles(c, rec); err != nil {
+	if err := e.writeFiles(c, rec, got.EmbeddedDNS); err != nil {
 		return err
 	}
 	ports := e.portsOf(rec, c.state().Ports)
@@ -136,7 +137,9 @@ func (e *Engine) plug(ctx context.Context, c *ctr, rec *record) error {
 		if !ok {
 			return fmt.Errorf("published port %d/%s: %w", b.ContainerPort, b.Proto, errdefs.ErrInvalidArgument)
 		}
-		m[p] = append(m[p], mobynet.PortBinding{HostIP: b.HostIP, HostPort: strconv.Itoa(int(b.HostPort))})
+		for _, ip := range b.Bound {
+			m[p] = append(m[p], mobynet.PortBinding{HostIP: ip, HostPort: strconv.Itoa(int(b.HostPort))})
+		}
 	}
 	return c.update(func(s *state) { s.Ports = m })
 }
@@ -160,10 +163,10 @@ func (e *Engine) noteEndpoints(c *ctr, rec *record, got network.Result) error {
 			if g.Network != a.Network {
 				continue
 			}
-			ep.NetworkID, ep.EndpointID = g.NetworkID, hashID(rec.ID, g.NetworkID)
+			ep.NetworkID, ep.EndpointID = g.NetworkID, g.EndpointID
 			ep.IPAddress, ep.IPPrefixLen, ep.Gateway = g.IPv4.Addr(), max(g.IPv4.Bits(), 0), g.Gateway4
 			ep.GlobalIPv6Address, ep.GlobalIPv6PrefixLen, ep.IPv6Gateway = g.IPv6.Addr(), max(g.IPv6.Bits(), 0), g.Gateway6
-			ep.MacAddress = mobynet.HardwareAddr(g.MAC)
+			ep.MacAddress, ep.DNSNames = mobynet.HardwareAddr(g.MAC), g.Names
 		}
 		if ep.NetworkID == "" { // its address is still in use: the place is taken at the start
 			if n, err := e.net.Get(a.Network); err == nil {
@@ -176,24 +179,37 @@ func (e *Engine) noteEndpoints(c *ctr, rec *record, got network.Result) error {
 }
 
 // writeFiles writes /etc/hosts, /etc/resolv.conf and /etc/hostname.
-func (e *Engine) writeFiles(c *ctr, rec *record) error {
+func (e *Engine) writeFiles(c *ctr, rec *record, embedded bool) error {
 	st := c.state()
 	h := &rec.HostConfig
-	hosts := network.Hosts{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: h.ExtraHosts, Host: h.NetworkMode.IsHost()}
+	var addrs, gateways []netip.Addr
+	mode := network.ResolvCopy
+	if h.NetworkMode.IsHost() {
+		mode = network.ResolvHost
+		gateways = append(gateways, netip.AddrFrom4([4]byte{127, 0, 0, 1})) // the host is here
+	}
 	for _, a := range rec.Networks {
-		if ep := st.Endpoints[a.Network]; ep != nil {
-			for _, addr := range []netip.Addr{ep.IPAddress, ep.GlobalIPv6Address} {
-				if addr.IsValid() {
-					hosts.Addresses = append(hosts.Addresses, addr)
-				}
+		ep := st.Endpoints[a.Network]
+		if ep == nil {
+			continue
+		}
+		for _, addr := range []netip.Addr{ep.IPAddress, ep.GlobalIPv6Address} {
+			if addr.IsValid() {
+				addrs = append(addrs, addr)
 			}
 		}
+		if len(gateways) == 0 && ep.Gateway.IsValid() {
+			gateways = append(gateways, ep.Gateway)
+		}
 	}
-	hostsFile, err := network.HostsFile(hosts)
+	if embedded {
+		mode = network.ResolvEmbedded
+	}
+	hostsFile, err := network.HostsFile(rec.Config.Hostname, rec.Config.Domainname, addrs, h.ExtraHosts, gateways)
 	if err != nil {
 		return err
 	}
-	resolv, err := e.net.ResolvConf(c.id, network.DNS{Servers: h.DNS, Search: h.DNSSearch, Options: h.DNSOptions}, h.NetworkMode.IsHost())
+	resolv, err := e.net.ResolvConf(mode, network.DNS{Servers: h.DNS, Search: h.DNSSearch, Options: h.DNSOptions})
 	if err != nil {
 		return err
 	}
@@ -263,14 +279,12 @@ func (e *Engine) busyPorts(q scheduler.Query) map[scheduler.HostPort]string {
 		addr, _ := netip.ParseAddr(p.IP)
 		ask = append(ask, network.Port{HostIP: addr, HostPort: p.Port, Proto: p.Protocol})
 	}
-	for i, holder := range e.net.CheckPorts(ask) {
-		if holder == "" {
-			out[q.Ports[i]] = "another process"
-			continue
-		}
-		if c, err := e.find(holder); err == nil {
-			if rec := c.record(); rec.Config.Labels[labelProject] != q.Project {
-				out[q.Ports[i]] = fmt.Sprintf("container %q", rec.Name)
+	for i := range ask {
+		for _, busy := range e.net.CheckPorts(ask[i : i+1]) {
+			if busy.Holder == "" {
+				out[q.Ports[i]] = "another process"
+			} else if c, err := e.find(busy.Holder); err == nil && c.record().Config.Labels[labelProject] != q.Project {
+				out[q.Ports[i]] = fmt.Sprintf("container %q", c.name())
 			}
 		}
 	}
@@ -291,10 +305,11 @@ func missingBinds(paths []string) []string {
 // renameInNetworks tells the name service of a container's new name.
 func (e *Engine) renameInNetworks(c *ctr) error {
 	rec := c.record()
+	var errs []error
 	for _, a := range rec.Networks {
-		e.net.SetNames(c.id, a.Network, e.namesOn(&rec, a))
+		errs = append(errs, ignoreNotFound(e.net.SetNames(c.id, a.Network, e.namesOn(&rec, a))))
 	}
-	return nil
+	return errJoin(errs...)
 }
 
 func hasPort(st *state, v string, _ bool) bool {

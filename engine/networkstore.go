@@ -16,7 +16,7 @@ import (
 func (e *Engine) CreateNetwork(ctx context.Context, req network.CreateRequest) (network.CreateResponse, error) {
 	unlock := e.exclusive("network " + req.Name)
 	defer unlock()
-	n, err := e.net.Create(ctx, req)
+	n, err := e.net.Create(ctx, req.Name, req, randomID())
 	if err != nil {
 		return network.CreateResponse{}, err
 	}
@@ -44,7 +44,7 @@ func (e *Engine) ListNetworks(_ context.Context, f Filters) ([]network.Summary, 
 			any("scope", func(v string) bool { return v == "local" }) &&
 			any("dangling", func(v string) bool { return (v == "true" || v == "1") == (custom && len(e.networkUsers(n.Name)) == 0) }) &&
 			matchLabels(n.Labels, f["label"]) {
-			out = append(out, network.Summary{Network: n})
+			out = append(out, network.Summary{Network: n.Network})
 		}
 	}
 	return out, nil
@@ -56,7 +56,7 @@ func (e *Engine) InspectNetwork(_ context.Context, ref string) (network.Inspect,
 	if err != nil {
 		return network.Inspect{}, err
 	}
-	out := network.Inspect{Network: n, Containers: map[string]network.EndpointResource{}}
+	out := network.Inspect{Network: n.Network, Containers: map[string]network.EndpointResource{}}
 	for _, c := range e.all() {
 		st := c.state()
 		ep := st.Endpoints[n.Name]

@@ -184,6 +184,11 @@ func (e *Engine) RestartContainer(ctx context.Context, ref string, opts StopOpti
 		return err
 	}
 	defer c.unlock()
+	c.mu.Lock()
+	if c.run != nil {
+		c.run.keep = true
+	}
+	c.mu.Unlock()
 	if err := e.stop(ctx, c, opts, waiting); err != nil && !errdefs.IsNotModified(err) {
 		return err
 	}
