@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,5 +80,5 @@ func publishedList(s container.Summary) string {
 	if len(list) == 0 {
 		return "it publishes none"
 	}
-	return "it publishes " + strings.Join(list, ", ")
+	return "it publishes " + strings.Join(slices.Compact(list), ", ")
 }

@@ -35,10 +35,11 @@ func newRootCommand(c *cli) *cobra.Command {
 		Short: "Run compose projects on an embedded containerd",
 		Long: "Gantry runs the services of a compose file on an embedded containerd.\n" +
 			"Its verbs and their flags are Docker Compose's.",
-		SilenceErrors:    true,
-		SilenceUsage:     true,
-		TraverseChildren: true,
-		Args:             knownVerb,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		TraverseChildren:      true,
+		Args:                  knownVerb,
+		DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return c.prepare()
 		},
@@ -56,7 +57,7 @@ func newRootCommand(c *cli) *cobra.Command {
 	root.AddCommand(verbs(c)...)
 	compose := &cobra.Command{
 		Use: "compose", Short: "The same verbs, as \"docker compose\" has them",
-		TraverseChildren: true, Args: knownVerb, RunE: c.bare,
+		TraverseChildren: true, Args: knownVerb, RunE: c.bare, SuggestionsMinimumDistance: 2,
 	}
 	c.projectFlags(compose)
 	compose.AddCommand(verbs(c)...)
