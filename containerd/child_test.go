@@ -70,7 +70,7 @@ func childMain(mode string, conf []byte) error {
 	case "serve": // only be a containerd for others
 	case "stack":
 		for _, id := range []string{"a", "b", "c"} {
-			if err := up(id, "sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait"); err != nil {
+			if err := up(id, "sh", "-c", "trap 'exit 5' TERM; echo x >> /count; sleep 1000 & wait"); err != nil {
 				return err
 			}
 		}

@@ -56,25 +56,28 @@ func TestRootIsTaken(t *testing.T) {
 // without tasks, and start again.
 func TestReboot(t *testing.T) {
 	cfg := config(t)
-	h := openConfig(t, cfg)
-	h.load("busybox")
-	for _, id := range []string{"a", "b"} {
-		h.create(id, "p", "busybox", "sh", "-c", "echo x >> /count; sleep 1000 & wait")
-		h.start(id)
+	cmd := spawn(t, "stack", cfg, func(line string) bool { return line == "ready" })
+	ids := []string{"a", "b", "c"}
+	pids := shims(t, cfg.State)
+	for _, id := range ids {
+		pids = append(pids, initPid(t, cfg, id))
 	}
-	h.until("the containers to count", func() bool { return h.holds("a", "count", "x\n") && h.holds("b", "count", "x\n") })
-	h.leave()
-	pids := append(shims(t, cfg.State), initPid(t, cfg, "a"), initPid(t, cfg, "b"))
+	murder(t, cmd)
+	h := &host{t: t, cfg: cfg}
+	for _, id := range ids {
+		count := filepath.Join(cfg.State, "io.containerd.runtime.v2.task/gantry", id, "rootfs/count")
+		h.until("the container to count", func() bool { b, _ := os.ReadFile(count); return string(b) == "x\n" })
+	}
 	for _, pid := range pids {
 		h.must(unix.Kill(pid, unix.SIGKILL))
 	}
 	h.until("all to be dead", func() bool { return len(shims(t, cfg.State)) == 0 })
-	for _, id := range []string{"a", "b"} {
+	for _, id := range ids {
 		h.must(unix.Unmount(filepath.Join(cfg.State, "io.containerd.runtime.v2.task/gantry", id, "rootfs"), 0))
 	}
 	h.until("their cgroups to be empty", func() bool {
 		noCgroupsQuietly()
-		left, _ := filepath.Glob("/sys/fs/cgroup/*/gantry-test-[ab]")
+		left, _ := filepath.Glob("/sys/fs/cgroup/*/gantry-test-[abc]")
 		return len(left) == 0
 	})
 	h.must(os.RemoveAll(cfg.State))
@@ -83,7 +86,7 @@ func TestReboot(t *testing.T) {
 		t.Errorf("tasks %+v: %v", tasks, err)
 	}
 	h.must(h.Sweep(h.ctx, func(string) bool { return true }))
-	for _, id := range []string{"a", "b"} {
+	for _, id := range ids {
 		h.start(id)
 		h.until("the container to count again", func() bool { return h.holds(id, "count", "x\nx\n") })
 	}
@@ -105,7 +108,7 @@ func (h *host) holds(id, path, content string) bool {
 
 // noCgroupsQuietly removes the cgroups of containers that a reboot would have.
 func noCgroupsQuietly() {
-	left, _ := filepath.Glob("/sys/fs/cgroup/*/gantry-test-[ab]")
+	left, _ := filepath.Glob("/sys/fs/cgroup/*/gantry-test-[abc]")
 	for _, dir := range left {
 		_ = os.Remove(dir)
 	}
