@@ -222,7 +222,9 @@ func registryAuth(header string) (engine.Auth, error) {
 func (i imageRoutes) load(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := streaming(r)
 	defer cancel()
-	// progress goes out while the archive comes in
+	// progress goes out while the archive comes in; a connection that was used
+	// so cannot serve another request unless all of the body was read
+	w.Header().Set("Connection", "close")
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
 		return err
 	}
@@ -236,6 +238,7 @@ func (i imageRoutes) load(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return out.fail(err)
 	}
+	io.Copy(io.Discard, r.Body) // what stands behind an archive's end
 	for _, name := range names {
 		out.put(jsonstream.Message{Stream: "Loaded image: " + name + "\n"})
 	}

@@ -251,6 +251,34 @@ func TestLoadStreams(t *testing.T) {
 	}
 }
 
+// An archive need not be read to its end.
+func TestLoadStopsEarly(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		s := serveLibrary(t, library{load: func(archive io.Reader, progress func(engine.Progress)) ([]string, error) {
+			progress(engine.Progress{Status: "begun"})
+			if fails {
+				return nil, errors.New("not an archive")
+			}
+			return []string{"a:1"}, nil
+		}})
+		c := s.client(t)
+		for range 3 {
+			got, err := c.ImageLoad(testContext(t), io.LimitReader(endless{}, 100_000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(got)
+			if want := map[bool]string{false: "Loaded image: a:1", true: "not an archive"}[fails]; err != nil || !strings.Contains(string(b), want) {
+				t.Errorf("got %q, %v", b, err)
+			}
+			got.Close()
+			if _, err := c.Ping(testContext(t), moby.PingOptions{}); err != nil {
+				t.Errorf("then: %v", err)
+			}
+		}
+	}
+}
+
 func TestCommit(t *testing.T) {
 	var ref string
 	var got engine.CommitOptions

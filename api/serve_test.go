@@ -2,13 +2,18 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/containerd/log"
 	moby "github.com/moby/moby/client"
 )
 
@@ -19,6 +24,36 @@ func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// TestMain collects what the server logs: a panic in a handler is only told
+// there.
+func TestMain(m *testing.M) {
+	log.L.Logger.SetOutput(io.Discard)
+	log.L.Logger.SetLevel(log.DebugLevel)
+	p := &panics{}
+	log.L.Logger.AddHook(p)
+	code := m.Run()
+	if p.seen.Load() {
+		fmt.Fprintln(os.Stderr, "a handler panicked:", p.first)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// panics notices panics in the log.
+type panics struct {
+	seen  atomic.Bool
+	first string
+}
+
+func (p *panics) Levels() []log.Level { return []log.Level{log.DebugLevel} }
+
+func (p *panics) Fire(e *log.Entry) error {
+	if strings.Contains(e.Message, "panic serving") && p.seen.CompareAndSwap(false, true) {
+		p.first = e.Message
+	}
+	return nil
 }
 
 // served is a server on a unix socket of its own.

@@ -65,7 +65,7 @@ func TestLifecycle(t *testing.T) {
 
 func TestStopAndRestart(t *testing.T) {
 	h := newHost(t)
-	id := h.run("s", `trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done`)
+	id := h.run("stops", `trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done`)
 	seconds := 30
 	ended := h.wait(id, container.WaitConditionNextExit)
 	h.follow(id, "ready")
@@ -172,7 +172,7 @@ func TestTerminal(t *testing.T) {
 
 func TestExec(t *testing.T) {
 	h := newHost(t)
-	id := h.run("x", "sleep 1000")
+	id := h.run("host", "sleep 1000")
 	exec := func(o moby.ExecCreateOptions, input string) (out, errs string, code int) {
 		t.Helper()
 		o.AttachStdout, o.AttachStderr, o.AttachStdin = true, true, input != ""
@@ -224,7 +224,7 @@ func TestExec(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	h := newHost(t)
-	id := h.run("l", `for i in 1 2 3; do echo o$i; done; echo e >&2; printf cut`)
+	id := h.run("logger", `for i in 1 2 3; do echo o$i; done; echo e >&2; printf cut`)
 	h.wait(id, container.WaitConditionNotRunning)()
 	if out, errs := h.logs(id, moby.ContainerLogsOptions{}); out != "o1\no2\no3\ncut" || errs != "e\n" {
 		t.Errorf("got %q and %q", out, errs)

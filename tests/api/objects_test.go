@@ -68,14 +68,14 @@ func TestImages(t *testing.T) {
 
 func TestCommitMakesAnImage(t *testing.T) {
 	h := newHost(t)
-	id := h.run("c", "echo changed > /mark")
+	id := h.run("changed", "echo changed > /mark")
 	h.wait(id, container.WaitConditionNotRunning)()
 	made, err := h.ContainerCommit(h.ctx, id, moby.ContainerCommitOptions{Reference: "made:1", Changes: []string{`CMD ["cat", "/mark"]`}})
 	h.must(err)
 	if !strings.HasPrefix(made.ID, "sha256:") {
 		t.Errorf("commit: %+v", made)
 	}
-	second := h.create("d", container.Config{Image: "made:1"}, container.HostConfig{})
+	second := h.create("second", container.Config{Image: "made:1"}, container.HostConfig{})
 	h.start(second)
 	h.wait(second, container.WaitConditionNotRunning)()
 	if out, _ := h.logs(second, moby.ContainerLogsOptions{}); out != "changed\n" {
@@ -102,13 +102,13 @@ func TestVolumes(t *testing.T) {
 		t.Errorf("list: %+v", list.Items)
 	}
 	hc := container.HostConfig{Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: "data", Target: "/data"}}}
-	w := h.create("w", container.Config{Cmd: []string{"sh", "-c", "echo kept > /data/f"}}, hc)
+	w := h.create("writer", container.Config{Cmd: []string{"sh", "-c", "echo kept > /data/f"}}, hc)
 	h.start(w)
 	h.wait(w, container.WaitConditionNotRunning)()
 	if _, err := h.VolumeRemove(h.ctx, "data", moby.VolumeRemoveOptions{}); !errdefs.IsConflict(err) {
 		t.Errorf("remove of a volume in use: %v", err)
 	}
-	r := h.create("r", container.Config{Cmd: []string{"cat", "/data/f"}}, hc)
+	r := h.create("reader", container.Config{Cmd: []string{"cat", "/data/f"}}, hc)
 	h.start(r)
 	h.wait(r, container.WaitConditionNotRunning)()
 	if out, _ := h.logs(r, moby.ContainerLogsOptions{}); out != "kept\n" {
@@ -137,11 +137,11 @@ func TestNetworks(t *testing.T) {
 	if _, err := h.NetworkCreate(h.ctx, "front", moby.NetworkCreateOptions{}); !errdefs.IsConflict(err) {
 		t.Errorf("a second network of the name: %v", err)
 	}
-	id := h.create("n", container.Config{Cmd: []string{"sleep", "1000"}}, container.HostConfig{NetworkMode: "front"})
+	id := h.create("node", container.Config{Cmd: []string{"sleep", "1000"}}, container.HostConfig{NetworkMode: "front"})
 	h.start(id)
 	got, err := h.NetworkInspect(h.ctx, "front", moby.NetworkInspectOptions{})
 	h.must(err)
-	if got.Network.ID != made.ID || got.Network.Labels["k"] != "v" || len(got.Network.Containers) != 1 || got.Network.Containers[id].Name != "n" {
+	if got.Network.ID != made.ID || got.Network.Labels["k"] != "v" || len(got.Network.Containers) != 1 || got.Network.Containers[id].Name != "node" {
 		t.Errorf("inspect: %+v", got.Network)
 	}
 	if ep := h.inspect(id).NetworkSettings.Networks["front"]; ep == nil || !ep.IPAddress.IsValid() || ep.NetworkID != made.ID {
@@ -166,7 +166,7 @@ func TestEvents(t *testing.T) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	got := h.Events(ctx, moby.EventsListOptions{Filters: moby.Filters{}.Add("type", "container").Add("label", "watched")})
-	id := h.create("e", container.Config{Cmd: []string{"sh", "-c", "exit 6"}, Labels: map[string]string{"watched": "yes"}}, container.HostConfig{})
+	id := h.create("watched", container.Config{Cmd: []string{"sh", "-c", "exit 6"}, Labels: map[string]string{"watched": "yes"}}, container.HostConfig{})
 	h.run("unwatched", "true")
 	h.start(id)
 	h.wait(id, container.WaitConditionNotRunning)()
@@ -176,7 +176,7 @@ func TestEvents(t *testing.T) {
 	for len(actions) == 0 || actions[len(actions)-1] != events.ActionDestroy {
 		select {
 		case m := <-got.Messages:
-			if m.Actor.ID != id || m.Actor.Attributes["name"] != "e" {
+			if m.Actor.ID != id || m.Actor.Attributes["name"] != "watched" {
 				t.Errorf("event %+v", m)
 			}
 			if m.Action == events.ActionDie && m.Actor.Attributes["exitCode"] != "6" {
@@ -198,7 +198,7 @@ func TestEvents(t *testing.T) {
 
 func TestSystem(t *testing.T) {
 	h := newHost(t)
-	h.create("s", container.Config{Cmd: []string{"true"}}, container.HostConfig{})
+	h.create("some", container.Config{Cmd: []string{"true"}}, container.HostConfig{})
 	info, err := h.Info(h.ctx, moby.InfoOptions{})
 	h.must(err)
 	if info.Info.Containers != 1 || info.Info.Images != 1 || info.Info.OSType != "linux" || info.Info.NCPU == 0 || info.Info.DockerRootDir != h.daemon.Data() {
