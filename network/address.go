@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"gantry/network/ipam"
 
@@ -15,7 +17,7 @@ import (
 )
 
 // allocate takes the addresses of one endpoint. An address that is held by a
-// sandbox on its way out is waited for.
+// sandbox on its way out is waited for; a stopped one gives it up.
 func (m *Manager) allocate(ctx context.Context, id string, want Endpoint) (*endpoint, error) {
 	for {
 		b, err := m.join(ctx, want.Network)
@@ -24,21 +26,65 @@ func (m *Manager) allocate(ctx context.Context, id string, want Endpoint) (*endp
 		}
 		m.mu.Lock()
 		ep, err := b.allocate(id, want)
-		holder := ""
-		if in := new(AddressInUseError); errors.As(err, &in) && b.leaving[in.Holder] {
-			holder = in.Holder
-		}
+		in := new(AddressInUseError)
+		held := errors.As(err, &in) && in.Holder != id
+		leaving, holder := held && b.leaving[in.Holder], m.sandboxes[in.Holder]
 		m.mu.Unlock()
-		if err == nil {
+		switch {
+		case err == nil:
 			ep.device = m.device("gv", id, b.rec.ID)
 			return ep, nil
-		}
-		if holder == "" {
+		case leaving:
+			if err := m.jobs.wait(ctx, in.Holder); err != nil {
+				return nil, err
+			}
+		case held && holder != nil && holder.stopped.Load() && m.evict(ctx, holder, want.Network):
+		default:
 			return nil, err
 		}
-		if err := m.jobs.wait(ctx, holder); err != nil {
-			return nil, err
+	}
+}
+
+// evict takes a stopped sandbox off a network, as Docker frees addresses when
+// a container stops: its replacement starts before it is removed. The wait for
+// its lock is bounded, as the caller holds that of another sandbox.
+func (m *Manager) evict(ctx context.Context, sb *sandbox, network string) bool {
+	ctx, cancel := context.WithTimeout(ctx, evictTimeout)
+	defer cancel()
+	if !sb.mu.lockContext(ctx) {
+		return false
+	}
+	defer sb.mu.Unlock()
+	if !sb.stopped.Load() && !sb.gone { // it starts again
+		return false
+	}
+	for i, ep := range sb.endpoints {
+		if ep.want.Network == network {
+			sb.endpoints = slices.Delete(sb.endpoints, i, i+1)
+			err := m.dropEndpoints(sb, []*endpoint{ep})
+			m.publishNames(sb)
+			return err == nil
 		}
+	}
+	return true
+}
+
+const evictTimeout = 2 * time.Second
+
+// lock is a mutex that can be waited for with a bound.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) Lock()   { l <- struct{}{} }
+func (l lock) Unlock() { <-l }
+
+func (l lock) lockContext(ctx context.Context) bool {
+	select {
+	case l <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -20,8 +20,9 @@ import (
 // endpoints say, adopting what is there. The caller holds sb.mu.
 func (m *Manager) realize(sb *sandbox) error {
 	var sockets *dnsSockets
+	in := inside{Manager: m, filtered: bridgedTrafficIsFiltered()}
 	work := func() (err error) {
-		if err = m.interfaces(sb); err == nil && sb.resolver == nil && sb.wantsDNS() {
+		if err = in.interfaces(sb); err == nil && sb.resolver == nil && sb.wantsDNS() {
 			sockets, err = openDNS()
 		}
 		return err
@@ -41,8 +42,17 @@ func (m *Manager) realize(sb *sandbox) error {
 	return m.serveDNS(sb, sockets)
 }
 
-// interfaces runs within the namespace.
-func (m *Manager) interfaces(sb *sandbox) error {
+// inside is work on a thread that is in a container's namespace: what the
+// thread reads below /proc is the container's, m.host reaches the host.
+type inside struct {
+	*Manager
+	filtered bool // the host's packet filter sees bridged traffic
+	self     int  // the namespace
+	inner    *netlink.Handle
+}
+
+// interfaces makes all interfaces and the default routes.
+func (m inside) interfaces(sb *sandbox) error {
 	self, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return err
@@ -53,11 +63,12 @@ func (m *Manager) interfaces(sb *sandbox) error {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer inner.Close()
+	m.self, m.inner = int(self.Fd()), inner
 	if err := inner.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil { // lo is always the first
 		return fmt.Errorf("interface \"lo\": %w", err)
 	}
 	for _, ep := range sb.endpoints {
-		if err := m.attach(inner, int(self.Fd()), ep); err != nil {
+		if err := m.attach(ep); err != nil {
 			return fmt.Errorf("network %q: interface %q: %w", ep.as.Network, ep.as.IfName, err)
 		}
 	}
@@ -80,28 +91,28 @@ func defaultRoute(inner *netlink.Handle, ep *endpoint, gateway net.IP) error {
 }
 
 // attach makes one interface and its other end on the bridge.
-func (m *Manager) attach(inner *netlink.Handle, self int, ep *endpoint) error {
-	link, err := inner.LinkByName(ep.as.IfName)
+func (m inside) attach(ep *endpoint) error {
+	link, err := m.inner.LinkByName(ep.as.IfName)
 	if err == nil && ep.index == 0 {
 		err = m.adopt(ep, link)
 	} else if err == nil {
 		return nil // made or adopted before
 	}
 	if missing := new(netlink.LinkNotFoundError); errors.As(err, missing) {
-		if err = m.makeVeth(ep, self); err != nil {
+		if err = m.makeVeth(ep); err != nil {
 			return err
 		}
-		link, err = inner.LinkByName(ep.as.IfName)
+		link, err = m.inner.LinkByName(ep.as.IfName)
 	}
 	if err != nil {
 		return err
 	}
-	return m.address(inner, link, ep)
+	return m.address(link, ep)
 }
 
 // adopt takes over an interface that is there: its other end must be on the
 // endpoint's bridge. One that leads elsewhere is deleted and reported missing.
-func (m *Manager) adopt(ep *endpoint, link netlink.Link) error {
+func (m inside) adopt(ep *endpoint, link netlink.Link) error {
 	if link.Type() == "veth" {
 		outer, err := m.host.LinkByIndex(link.Attrs().ParentIndex)
 		if err == nil && outer.Attrs().Name == ep.device {
@@ -119,11 +130,11 @@ func (m *Manager) adopt(ep *endpoint, link netlink.Link) error {
 	return fmt.Errorf("the container has a device of its own of that name: %w", errdefs.ErrConflict)
 }
 
-func (m *Manager) makeVeth(ep *endpoint, self int) error {
+func (m inside) makeVeth(ep *endpoint) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.Flags = ep.device, ep.bridge.opts.mtu, net.FlagUp
 	attrs.HardwareAddr = hardwareAddr("host", ep.device)
-	v := &netlink.Veth{LinkAttrs: attrs, PeerName: ep.as.IfName, PeerHardwareAddr: ep.as.MAC, PeerNamespace: netlink.NsFd(self), PeerTxQLen: -1}
+	v := &netlink.Veth{LinkAttrs: attrs, PeerName: ep.as.IfName, PeerHardwareAddr: ep.as.MAC, PeerNamespace: netlink.NsFd(m.self), PeerTxQLen: -1}
 	err := m.host.LinkAdd(v)
 	if errors.Is(err, unix.EEXIST) {
 		// a leftover: of a namespace that is gone from disk, but not yet from the kernel
@@ -147,12 +158,12 @@ func (m *Manager) makeVeth(ep *endpoint, self int) error {
 }
 
 // plug puts the host's end on the bridge.
-func (m *Manager) plug(outer netlink.Link, ep *endpoint) error {
+func (m inside) plug(outer netlink.Link, ep *endpoint) error {
 	if outer.Attrs().MasterIndex != ep.bridge.index {
 		if err := m.host.LinkSetMasterByIndex(outer, ep.bridge.index); err != nil {
 			return fmt.Errorf("put %q on bridge %q: %w", ep.device, ep.bridge.rec.Bridge, err)
 		}
-		if bridgedTrafficIsFiltered() {
+		if m.filtered {
 			// Then a published port of the container itself is translated within
 			// the bridge: the packet leaves by the port that it came from. What
 			// must not pass between containers is dropped by our rules.
@@ -166,7 +177,7 @@ func (m *Manager) plug(outer netlink.Link, ep *endpoint) error {
 }
 
 // address configures the container's end.
-func (m *Manager) address(inner *netlink.Handle, link netlink.Link, ep *endpoint) error {
+func (m inside) address(link netlink.Link, ep *endpoint) error {
 	name := ep.as.IfName
 	conf4, conf6 := "net/ipv4/conf/"+name+"/", "net/ipv6/conf/"+name+"/"
 	if !ep.as.IPv6.IsValid() {
@@ -191,17 +202,17 @@ func (m *Manager) address(inner *netlink.Handle, link netlink.Link, ep *endpoint
 		}
 	}
 	if p := ep.as.IPv4; p.IsValid() {
-		if err := inner.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits())}); err != nil {
+		if err := m.inner.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits())}); err != nil {
 			return fmt.Errorf("address %s: %w", p, err)
 		}
 	}
 	if p := ep.as.IPv6; p.IsValid() {
 		// Nobody else can have it, so there is no need to wait and see (DAD).
-		if err := inner.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits()), Flags: unix.IFA_F_NODAD}); err != nil {
+		if err := m.inner.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits()), Flags: unix.IFA_F_NODAD}); err != nil {
 			return fmt.Errorf("address %s: %w", p, err)
 		}
 	}
-	return inner.LinkSetUp(link)
+	return m.inner.LinkSetUp(link)
 }
 
 // dropEndpoints deletes interfaces of a sandbox that goes on. The caller holds

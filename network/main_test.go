@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +28,7 @@ import (
 const hostLike = "GANTRY_TEST_HOSTLIKE"
 
 func TestMain(m *testing.M) {
+	failed := false
 	if os.Getenv(hostLike) == "" {
 		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 		cmd.Env = append(os.Environ(), hostLike+"=1")
@@ -36,13 +36,17 @@ func TestMain(m *testing.M) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
 		if err := cmd.Run(); err != nil {
 			fmt.Fprintln(os.Stderr, "in a network namespace of its own:", err)
-			os.Exit(1)
+			failed = true
 		}
 	} else if err := prepareHost(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if failed {
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func prepareHost() error {
@@ -343,8 +347,19 @@ func (c *container) unreachable(network, address string) {
 	})
 }
 
+func udpExchange(c net.Conn, want string) error {
+	_ = c.SetDeadline(time.Now().Add(bound))
+	if _, err := c.Write([]byte("?")); err != nil {
+		return err
+	}
+	buf := make([]byte, 64)
+	n, err := c.Read(buf)
+	if err != nil || string(buf[:n]) != want {
+		return fmt.Errorf("%q answered, %v; want %q", buf[:n], err, want)
+	}
+	return nil
+}
+
 func hostPort(ip any, port uint16) string { return net.JoinHostPort(fmt.Sprint(ip), fmt.Sprint(port)) }
 
 func yes() *bool { b := true; return &b }
-
-var _ = errors.Is

@@ -109,11 +109,13 @@ func (m *Manager) publishNames(sb *sandbox) {
 // SetLive says whether a container runs: only then others find its names.
 func (m *Manager) SetLive(id string, live bool) {
 	m.mu.Lock()
-	known := m.sandboxes[id] != nil
-	m.mu.Unlock()
-	if known || !live {
-		m.zone.SetLive(id, live)
+	defer m.mu.Unlock() // so that a release cannot come in between
+	sb := m.sandboxes[id]
+	if sb == nil {
+		return
 	}
+	sb.stopped.Store(!live)
+	m.zone.SetLive(id, live)
 }
 
 // SetNames replaces the names of a container on one network, its own first.

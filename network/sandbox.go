@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"gantry/network/dns"
@@ -90,8 +89,9 @@ func (e *AddressInUseError) Unwrap() error { return ErrAddressInUse }
 type sandbox struct {
 	id, path string
 	view     atomic.Pointer[view]
+	stopped  atomic.Bool // ran, and does not run now: its addresses can be had
 
-	mu        sync.Mutex
+	mu        lock
 	gone      bool // released: whoever waited for mu starts anew
 	hostname  string
 	dns       DNS
@@ -131,7 +131,7 @@ func (m *Manager) lockSandbox(id string, create bool) (*sandbox, error) {
 				m.mu.Unlock()
 				return nil, fmt.Errorf("network sandbox %q: %w", id, errdefs.ErrNotFound)
 			}
-			sb = &sandbox{id: id, path: m.Path(id)}
+			sb = &sandbox{id: id, path: m.Path(id), mu: newLock()}
 			m.sandboxes[id] = sb
 		}
 		m.mu.Unlock()
@@ -162,6 +162,7 @@ func (m *Manager) Ensure(ctx context.Context, want Sandbox) (Result, error) {
 	defer sb.mu.Unlock()
 	fresh := len(sb.endpoints) == 0 && !ns.Pinned(sb.path)
 	sb.hostname, sb.dns = want.Hostname, want.DNS
+	sb.stopped.Store(false)
 	if err := m.ensure(ctx, sb, want.Endpoints); err != nil {
 		err = fmt.Errorf("network sandbox %q: %w", want.ID, err)
 		if fresh {
@@ -340,8 +341,8 @@ func (m *Manager) release(sb *sandbox) error {
 	sb.closeSockets()
 	endpoints := sb.endpoints
 	sb.endpoints, sb.gone = nil, true
-	m.zone.SetLive(sb.id, false)
 	m.mu.Lock()
+	m.zone.SetLive(sb.id, false)
 	for _, ep := range endpoints {
 		ep.bridge.leaving[sb.id] = true
 	}
