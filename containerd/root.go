@@ -148,5 +148,6 @@ func (r *Runtime) removeSnapshot(ctx context.Context, key string) error {
 	if err := r.snapshots().Remove(ctx, key); err != nil && !errors.Is(err, errdefs.ErrNotFound) {
 		return fmt.Errorf("removing the file system of container %q: %w", key, err)
 	}
+	r.garbage.request()
 	return nil
 }

@@ -104,8 +104,9 @@ type Runtime struct {
 	parsed  imageCache
 	naming  sync.Mutex // guards what several image names say together
 	loading sync.Mutex // one archive at a time
-	pulling keyed      // by name: what pulls of one image have got, they share
-	root    *os.File   // holds the lock of Config.Root, nil when containerd runs elsewhere
+	garbage collector
+	pulling keyed    // by name: what pulls of one image have got, they share
+	root    *os.File // holds the lock of Config.Root, nil when containerd runs elsewhere
 }
 
 // Open starts containerd in this process, or connects to Config.Address, and
@@ -122,7 +123,7 @@ func Open(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	}
 	// The server outlives the call: its context ends with Close alone.
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r := &Runtime{cfg: cfg, shim: cfg.ShimPath, stop: stop, log: quietLog(run, cfg.LogLevel), exits: newFeed[Exit](), ooms: newFeed[OOM]()}
+	r := &Runtime{cfg: cfg, shim: cfg.ShimPath, stop: stop, log: quietLog(run, cfg.LogLevel), exits: newFeed[Exit](), ooms: newFeed[OOM](), garbage: newCollector()}
 	run = log.WithLogger(run, r.log)
 	defer func() {
 		if err != nil {
@@ -147,6 +148,7 @@ func Open(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	if err := r.adopt(ctx); err != nil {
 		return nil, err
 	}
+	r.events.Go(func() { r.collectRemoved(run) })
 	return r, nil
 }
 

@@ -82,8 +82,6 @@ func embed(ctx context.Context, cfg Config) (*server.Server, *exported, error) {
 				"socket_dir": cfg.shimSockets(),
 				"env":        []string{exitsEnv + "=" + cfg.ExitsDir},
 			},
-			// Removed snapshots leave the disk soon after, not with the hundredth change.
-			"io.containerd.gc.v1.scheduler": map[string]any{"deletion_threshold": 1, "schedule_delay": "100ms"},
 		},
 	}
 	if err := server.CreateTopLevelDirectories(sc); err != nil {

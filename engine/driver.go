@@ -159,6 +159,7 @@ func observed(rec *record, st *state) scheduler.Container {
 			o.Anonymous[m.Target] = m.Name
 		}
 	}
+	o.Ports = fixedPorts(rec.HostConfig.PortBindings)
 	return o
 }
 

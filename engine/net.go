@@ -329,3 +329,23 @@ func exposes(rec *record, v string) bool {
 	}
 	return false
 }
+
+// fixedPorts are the host ports that a container always publishes, sorted.
+func fixedPorts(m mobynet.PortMap) []scheduler.HostPort {
+	var out []scheduler.HostPort
+	for p, bs := range m {
+		for _, b := range bs {
+			from, to, err := hostRange(b.HostPort)
+			if err != nil || from == 0 || to > from {
+				continue
+			}
+			ip := ""
+			if b.HostIP.IsValid() {
+				ip = b.HostIP.String()
+			}
+			out = append(out, scheduler.HostPort{IP: ip, Port: from, Protocol: string(p.Proto())})
+		}
+	}
+	slices.SortFunc(out, func(a, b scheduler.HostPort) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}

@@ -97,6 +97,9 @@ func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
 			if err := e.net.Release(ctx, c.id); err != nil {
 				return err
 			}
+			if err := c.update(func(s *state) { s.Endpoints = nil }); err != nil {
+				return err
+			}
 		}
 	}
 	if err := e.net.Remove(ctx, n.ID); err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 )
@@ -98,6 +99,7 @@ func (e *Engine) erase(ctx context.Context, c *ctr, withVolumes bool) error {
 		e.net.Release(ctx, c.id),
 		e.unmountVolumes(ctx, &rec),
 		e.dropShm(c.id),
+		e.dropCgroup(c.id),
 		e.rt.DeleteContainer(ctx, c.id),
 	)
 	if err != nil {
@@ -192,8 +194,46 @@ func (e *Engine) RenameContainer(ctx context.Context, ref, name string) error {
 	return nil
 }
 
+// cgroupRoots are where cgroup hierarchies are mounted: one, or one for each
+// controller.
+var cgroupRoots = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"}
+
+// dropCgroup removes what is left of a container's cgroups: runc does it with
+// the task, unless that was killed together with its shim.
+func (e *Engine) dropCgroup(id string) error {
+	var errs []error
+	for _, root := range cgroupRoots {
+		dirs, err := filepath.Glob(filepath.Join(root, e.cgroupParent(), id))
+		if err != nil {
+			return err
+		}
+		for _, d := range dirs {
+			errs = append(errs, removeTree(d))
+		}
+	}
+	return errJoin(errs...)
+}
+
+// removeTree removes a cgroup and those below it.
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var errs []error
+	for _, entry := range entries {
+		if entry.IsDir() {
+			errs = append(errs, removeTree(filepath.Join(dir, entry.Name())))
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errJoin(errs...)
+}
+
 // dropCgroups removes the cgroup that held the containers' when none is left.
-// It does nothing while one is being made or still there.
+// It does nothing while one is being made.
 func (e *Engine) dropCgroups() {
 	e.mu.RLock()
 	left := len(e.containers)
@@ -202,15 +242,15 @@ func (e *Engine) dropCgroups() {
 		return
 	}
 	defer e.cgroups.Unlock()
-	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+	for _, root := range cgroupRoots {
 		dirs, err := filepath.Glob(filepath.Join(root, e.cgroupParent()))
 		if err != nil {
-			continue
+			return
 		}
 		for _, d := range dirs {
-			// rmdir refuses a cgroup that is in use, which is what we want
+			// one that is in use is refused, and goes with the last container
 			if err := os.Remove(d); err != nil && !errors.Is(err, os.ErrNotExist) {
-				continue
+				log.G(e.ctx).WithError(err).Debug("cgroup")
 			}
 		}
 	}

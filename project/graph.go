@@ -102,7 +102,7 @@ func (w *walk) cycleError() error {
 	s, _ := w.project.Service(w.cycle[0])
 	return newError(errdefs.ErrInvalidArgument, "", []Problem{{
 		Position: s.position("depends_on."+w.cycle[1], "depends_on"), Service: s.Name,
-		Text: "services depend on each other in a circle: " + strings.Join(w.cycle, " -> "),
+		Text: "dependency cycle: " + strings.Join(w.cycle, " -> "),
 	}})
 }
 

@@ -171,12 +171,12 @@ services:
       c: {condition: service_started}
   c: {image: x, depends_on: {a: {condition: service_started}}}
 `,
-			want: []string{`compose.yaml:2:17: service "a": services depend on each other in a circle: a -> b -> c -> a`},
+			want: []string{`compose.yaml:2:17: service "a": dependency cycle: a -> b -> c -> a`},
 		},
 		{
 			name:  "a service that needs itself",
 			files: "-- compose.yaml --\nservices:\n  a: {image: x, depends_on: [a]}\n",
-			want:  []string{`compose.yaml:2:17: service "a": services depend on each other in a circle: a -> a`},
+			want:  []string{`compose.yaml:2:17: service "a": dependency cycle: a -> a`},
 		},
 		{
 			name: "contradictions",

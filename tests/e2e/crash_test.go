@@ -114,15 +114,16 @@ name: boot
 services:
   db:
     image: busybox
-    command: [sh, -c, "sleep 0.3; date +%s%N > /d/db; touch /tmp/ok; exec sleep 1000"]
+    command: [sh, -c, "sleep 0.3; cat /proc/uptime > /d/db; touch /tmp/ok; exec sleep 1000"]
     init: true
     volumes: ["./d:/d"]
+    tmpfs: [/tmp]
     healthcheck: {test: [CMD, test, -e, /tmp/ok], interval: 1s}
     restart: always
     ports: ["127.0.0.1::80"]
   app:
     image: busybox
-    command: [sh, -c, "cat /d/db > /d/app-saw; date +%s%N > /d/app; exec sleep 1000"]
+    command: [sh, -c, "cat /d/db > /d/app-saw; cat /proc/uptime > /d/app; exec sleep 1000"]
     init: true
     volumes: ["./d:/d"]
     depends_on: {db: {condition: service_healthy}}

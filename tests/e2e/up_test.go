@@ -181,7 +181,7 @@ func TestFreshVolumeTakesTheImagesContentAndOwner(t *testing.T) {
 	d.Busybox("busybox:latest", busybox.Layer(
 		busybox.File{Path: "/content", Mode: os.ModeDir | 0o750, UID: 33, GID: 44},
 		busybox.File{Path: "/content/file", Body: "from the image", UID: 33, GID: 44}))
-	dir := d.Project("copy", "services: {a: {image: busybox, command: [sleep, '1000'], init: true, volumes: ['v:/content', {type: volume, source: n, target: /x, volume: {nocopy: true}}]}}\nvolumes: {v: , n: }\n")
+	dir := d.Project("copy", "services: {a: {image: busybox, command: [sleep, '1000'], init: true, volumes: ['vol:/content', {type: volume, source: n, target: /x, volume: {nocopy: true}}]}}\nvolumes: {vol: , n: }\n")
 	d.Must(dir, "up", "-d")
 	if got := d.Must(dir, "exec", "-T", "a", "sh", "-c", "stat -c '%u %g %a' /content; cat /content/file"); got != "33 44 750\nfrom the image" {
 		t.Errorf("volume: %q", got)

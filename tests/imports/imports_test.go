@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"network":         {},
 	"volumes":         {},
 	"engine":          {"containerd", "network", "volumes", "scheduler", "project"},
-	"api":             {"engine", "scheduler", "project"},
+	"api":             {"api/client", "engine", "scheduler", "project"},
 	"api/client":      {"scheduler", "project"},
 	"daemon":          {"api", "engine", "containerd", "network", "volumes", "scheduler", "project"},
 	"cmd/gantry":      {"*"},
@@ -34,7 +34,7 @@ var exclusive = map[string][]string{
 	"github.com/vishvananda/netlink":      {"network", "tests"},
 	"github.com/google/nftables":          {"network", "tests"},
 	"github.com/miekg/dns":                {"network", "tests"},
-	"github.com/compose-spec/compose-go":  {"project", "tests"},
+	"github.com/compose-spec/compose-go":  {"project", "cmd/gantry", "tests"},
 }
 
 type pkg struct {
