@@ -14,6 +14,7 @@ import (
 	"gantry/api/client"
 	"gantry/cmd/gantry/logs"
 	"gantry/cmd/gantry/progress"
+	"gantry/cmd/gantry/terminal"
 	"gantry/scheduler"
 )
 
@@ -65,8 +66,34 @@ func runAttached(ctx context.Context, c *cli, t target, services []string, o *up
 	a.printer = logs.NewPrinter(a.stage.writer(c.out), a.stage.writer(c.err), logs.Style{
 		NoPrefix: o.noLogPrefix, Color: !o.noColor && c.color(c.out), Timestamps: o.timestamps,
 	})
+	for _, name := range t.expected(watched, o.Scale) {
+		a.printer.Announce(name)
+	}
 	defer a.stage.close()
 	return a.run(ctx)
+}
+
+// expected are the names, as logs show them, that services will have.
+func (t target) expected(services []string, scale map[string]int) []string {
+	var names []string
+	for _, name := range services {
+		s, ok := t.definition.Service(name)
+		if !ok {
+			continue
+		}
+		n, scaled := scale[name]
+		if !scaled {
+			n = s.Replicas
+		}
+		for number := 1; number <= n; number++ {
+			if s.ContainerName != "" {
+				names = append(names, shortName(s.ContainerName, t.name))
+			} else {
+				names = append(names, fmt.Sprintf("%s-%d", name, number))
+			}
+		}
+	}
+	return names
 }
 
 func (a *attached) run(ctx context.Context) error {
@@ -97,9 +124,7 @@ func (a *attached) run(ctx context.Context) error {
 		stopping++
 		stopStarting(errInterrupted)
 		a.stage.close()
-		if reason != "" {
-			fmt.Fprintln(a.c.err, reason)
-		}
+		fmt.Fprintln(a.c.err, reason)
 		go func() { stopped <- a.stop(ctx, stopping > 1) }()
 	}
 	for {
@@ -126,6 +151,9 @@ func (a *attached) run(ctx context.Context) error {
 			}
 		case <-signals:
 			a.end(exitInterrupted, false)
+			if terminal.Is(a.c.err) {
+				fmt.Fprintln(a.c.err) // after the ^C
+			}
 			switch stopping {
 			case 0:
 				stop("Gracefully Stopping... press Ctrl+C again to force")
