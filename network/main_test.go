@@ -84,12 +84,18 @@ func newWorld(t *testing.T) *world {
 
 func newWorldAlone(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, func(*Config) {})
+}
+
+func newWorldWith(t *testing.T, change func(*Config)) *world {
+	t.Helper()
 	tag := make([]byte, 2)
 	_, _ = rand.Read(tag)
 	dir := t.TempDir()
 	w := &world{T: t, cfg: Config{
 		Instance: "t" + hex.EncodeToString(tag), RunDir: filepath.Join(dir, "netns"), StateDir: filepath.Join(dir, "networks"),
 	}}
+	change(&w.cfg)
 	w.Manager = w.open()
 	t.Cleanup(w.destroy)
 	return w

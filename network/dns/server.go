@@ -105,6 +105,7 @@ func (r *Resolver) reply(q *dns.Msg, proto string) *dns.Msg {
 	if err != nil {
 		return failure(q, dns.RcodeServerFailure)
 	}
+	m.RecursionAvailable = true // here it is, whatever that server offers
 	return m
 }
 
