@@ -98,10 +98,10 @@ func (g *groups) forget(id string) {
 //	   ▲                   │ error      │ found dead
 //	   └───────────────────┴────────────┘
 //
-// A shim ends when a deletion leaves it without tasks. So a deletion that may
-// be the last waits while another task is being created in the shim, and a
-// creation waits while the last task is being deleted. Neither waits for one
-// that waits: who waits is not counted yet.
+// A shim ends when a deletion leaves it without tasks, and does not answer what
+// it is asked meanwhile. So a deletion that may be the last waits while others
+// are being created or deleted in the shim, and a creation waits while the last
+// is being deleted. None waits for one that waits: who waits is not counted yet.
 type group struct {
 	name  string
 	slots chan struct{}
@@ -194,13 +194,13 @@ func (g *group) created(id string, in process, started bool) {
 
 // leave enters a task that is about to be deleted. deleted must follow.
 func (g *group) leave(ctx context.Context, id string) error {
-	err := g.wait(ctx, "a task to be created in its shim", func() bool {
+	err := g.wait(ctx, "other tasks to be created or deleted in its shim", func() bool {
 		_, in := g.members[id]
 		rest := len(g.members)
 		if in {
 			rest--
 		}
-		return g.ending || rest == 0 && g.creating > 0
+		return g.ending || rest == 0 && (g.creating > 0 || g.deleting > 0)
 	})
 	if err != nil {
 		return err

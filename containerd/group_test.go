@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,11 +37,19 @@ func (s *fakeShim) create(id string) error {
 	return nil
 }
 
-func (s *fakeShim) remove(id string) {
+// remove is answered only if the shim does not end before it has.
+func (s *fakeShim) remove(id string) error {
+	s.mu.Lock()
+	delete(s.tasks, id)
+	s.mu.Unlock()
+	runtime.Gosched() // the answer is on its way
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.tasks, id)
-	s.dead = s.dead || len(s.tasks) == 0
+	if s.dead {
+		return fmt.Errorf("%s ended while %s was being deleted", s.name, id)
+	}
+	s.dead = len(s.tasks) == 0
+	return nil
 }
 
 // Whatever is created and deleted at the same time: no task is created in a
@@ -75,7 +84,9 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 					err = s.create(id)
 					if failing[i] == 0 && round == 0 {
 						// runc refuses: the task goes, and the shim if it was its only one.
-						s.remove(id)
+						if err := s.remove(id); err != nil {
+							errs <- err
+						}
 						if !s.alive() {
 							alive.Add(-1)
 						}
@@ -92,7 +103,9 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 						errs <- err
 						return
 					}
-					s.remove(id)
+					if err := s.remove(id); err != nil {
+						errs <- err
+					}
 					if !s.alive() {
 						alive.Add(-1)
 					}
