@@ -66,8 +66,7 @@ func Do[O any](ctx context.Context, c *Client, name string, verb Verb, req Reque
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return fmt.Errorf("the connection to the daemon ended in the middle of %q of project %q; repeat the command to complete it: %w",
-				verb, name, errors.Join(errdefs.ErrUnavailable, unexpected(err)))
+			return fmt.Errorf("%s of project %q: %w (%w)", verb, name, unexpected(err), errdefs.ErrUnavailable)
 		}
 		switch {
 		case e.Step == -1 && e.Status == scheduler.StatusDone:

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"gantry/project"
 
@@ -82,6 +84,9 @@ func (c *cli) finish(err error) int {
 	if failure := c.conn.failed(); failure != nil && code != exitInterrupted {
 		err = failure // what the HTTP client makes of it says less
 	}
+	if lost(err) {
+		err = fmt.Errorf("the connection to the daemon was lost; containers run on, repeat the command: %w", err)
+	}
 	if c.global.progress == "json" {
 		b, _ := json.Marshal(map[string]any{"error": true, "message": readable(err.Error())})
 		fmt.Fprintf(c.err, "%s\n", b)
@@ -93,6 +98,11 @@ func (c *cli) finish(err error) int {
 	}
 	fmt.Fprintln(c.err, "gantry: "+strings.ReplaceAll(readable(err.Error()), "\n", "\n        "))
 	return code
+}
+
+// lost says that the daemon has gone away in the middle of an answer.
+func lost(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 var (

@@ -89,7 +89,7 @@ func showLoad(body io.Reader, name string, d progress.Display) (loaded []string,
 		if err := messages.Decode(&m); errors.Is(err, io.EOF) {
 			return loaded, nil
 		} else if err != nil {
-			return loaded, fmt.Errorf("the connection to the daemon ended while loading %s: %w", name, errors.Join(errdefs.ErrUnavailable, err))
+			return loaded, fmt.Errorf("load %s: %w (%w)", name, err, errdefs.ErrUnavailable)
 		}
 		switch {
 		case m.Error != nil:

@@ -67,7 +67,7 @@ func (f *follower) loop(events <-chan Event, broken <-chan error) error {
 			if f.ctx.Err() != nil {
 				return context.Cause(f.ctx)
 			}
-			return fmt.Errorf("the daemon tells no more events: %w", errors.Join(errdefs.ErrUnavailable, err))
+			return fmt.Errorf("events: %w (%w)", err, errdefs.ErrUnavailable)
 		case <-f.o.Recheck:
 			if err := f.refresh(); err != nil {
 				return err

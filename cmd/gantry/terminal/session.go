@@ -82,7 +82,7 @@ func (s Session) Run(ctx context.Context, conn Conn) error {
 	select {
 	case err := <-output:
 		if err != nil {
-			return fmt.Errorf("connection to the process: %w", errors.Join(errdefs.ErrUnavailable, err))
+			return fmt.Errorf("streams of the process: %w (%w)", err, errdefs.ErrUnavailable)
 		}
 		return nil
 	case <-ctx.Done():
