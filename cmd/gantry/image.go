@@ -13,7 +13,7 @@ import (
 
 func newImageCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{Use: "image", Short: "Manage images", Args: knownVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(newLoadCommand(c), newImageLsCommand(c))
+	cmd.AddCommand(newLoadCommand(c), newImageLsCommand(c), newImageRmCommand(c))
 	return cmd
 }
 

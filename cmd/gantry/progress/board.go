@@ -70,6 +70,9 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 		b.index[title], b.objects = o, append(b.objects, o)
 	}
 	if e.Status == scheduler.StatusProgress {
+		if e.Progress.ID == e.Name {
+			e.Progress.ID = "" // it is about the whole
+		}
 		return b.progress(o, e.Progress)
 	}
 	if e.Status == scheduler.StatusStarted {
@@ -215,13 +218,10 @@ var reached = map[project.Condition]string{
 
 // ShortID cuts a digest to the twelve digits that people compare.
 func ShortID(id string) string {
-	if _, hex, ok := strings.Cut(id, ":"); ok {
+	if _, hex, ok := strings.Cut(id, "sha256:"); ok {
 		id = hex
 	}
-	if len(id) > 12 {
-		id = id[:12]
-	}
-	return id
+	return id[:min(12, len(id))]
 }
 
 func line(title, text, details string) string {

@@ -97,15 +97,16 @@ func TestTreeWhileWorking(t *testing.T) {
 	_, now := play(b,
 		ev(0, "image", "nginx", "pull", scheduler.StatusStarted),
 		layer("sha256:0123456789abcdef", "Downloading", 5<<20, 10<<20),
-		layer("sha256:fedcba9876543210", "Waiting", 0, 0),
+		layer("nginx", "Pulling", 0, 0), // the whole, which its own line shows
+		layer("sha256:fedcba9876543210", "Extracting", 0, 99),
 		ev(1, "network", "demo_default", "create", scheduler.StatusDone),
 	)
 	got := b.Lines(now, View{Width: 80, Height: 24})
 	want := []string{
 		"[+] Running 1",
-		" ⠼ Image nginx           Pulling    0.4s",
+		" ⠴ Image nginx           Pulling    0.5s",
 		"   0123456789ab  Downloading    ██████████░░░░░░░░░░  5.243MB/10.49MB",
-		"   fedcba987654  Waiting",
+		"   fedcba987654  Extracting",
 		" ✔ Network demo_default  Created    0.0s",
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -147,7 +147,7 @@ func messageOf(e scheduler.Event) (message, bool) {
 		m.Status = "Warning"
 	case scheduler.StatusProgress:
 		p := e.Progress
-		if p.ID != "" {
+		if p.ID != "" && p.ID != e.Name {
 			m.ParentID, m.ID = m.ID, ShortID(p.ID)
 		}
 		m.Text, m.Current, m.Total = p.Text, p.Current, p.Total

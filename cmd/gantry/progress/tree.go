@@ -130,7 +130,7 @@ func (o *object) line(now time.Time, v View, titles, texts int) string {
 
 func (p *part) line(v View) string {
 	cells := []cell{{"   " + runewidth.FillRight(ShortID(p.id), 12) + "  " + runewidth.FillRight(p.text, 13), ""}}
-	if p.total > 0 {
+	if p.total > 0 && p.current > 0 {
 		full := int(min(p.current, p.total) * barWidth / p.total)
 		cells = append(cells,
 			cell{"  " + strings.Repeat("█", full) + strings.Repeat("░", barWidth-full), green},
