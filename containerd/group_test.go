@@ -124,6 +124,39 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 	})
 }
 
+// The last deletion waits for those before it, and for creations.
+func TestGroupLastLeavesAlone(t *testing.T) {
+	for name, end := range map[string]func(g *group){
+		"a deletion": func(g *group) { g.deleted("a", true) },
+		"a creation": func(g *group) { g.created("a", nil, false) },
+	} {
+		g := newGroup("p")
+		s := &fakeShim{name: "s", tasks: map[string]bool{}}
+		g.adopt("b", s)
+		if name == "a deletion" {
+			g.adopt("a", s)
+			if err := g.leave(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, err := g.join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		if err := g.leave(soon, "b"); err == nil {
+			t.Errorf("the last task left beside %s", name)
+		}
+		cancel()
+		end(g)
+		if err := g.leave(t.Context(), "b"); err != nil {
+			t.Errorf("after %s: %v", name, err)
+		}
+		g.deleted("b", true)
+		if !s.ended.Load() {
+			t.Errorf("after %s: the shim's end was not awaited", name)
+		}
+	}
+}
+
 // Those who come while the first starts the shim wait for it and then join.
 func TestGroupStartsOneShim(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

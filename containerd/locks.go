@@ -7,10 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
+
+// lockWait is how long a root may be taken by a process that is ending.
+const lockWait = time.Second
 
 // lockRoot takes a root for this runtime alone. Two would wait for each other's
 // database without a word. ErrFailedPrecondition when it is taken.
@@ -22,7 +26,14 @@ func lockRoot(root string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// What a killed process was about to execute holds the lock until it does.
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(5 * time.Millisecond) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("containerd: root %q is used by another process, end that one or choose another root: %w", root, errdefs.ErrFailedPrecondition)
