@@ -10,11 +10,10 @@ export CGO_ENABLED := 0
 
 DEMO       := examples/nginx-app-db
 DEMO_PORT  ?= 8088
-IMAGES     := nginx postgres app
 TEST_FLAGS ?= -timeout 18m
 PACKAGES   ?= ./...
 
-.PHONY: help build install deps test-deps demo demo-down demo-images test test-vm bench lint docs clean
+.PHONY: help build install deps test-deps demo demo-down demo-app demo-images test test-vm bench lint docs clean
 
 help: ## Show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,16 +31,19 @@ deps: ## Install what running and the demo need (Debian, root)
 test-deps: deps
 	@scripts/install-packages docker-registry skopeo nftables iptables iproute2 procps
 
-demo: deps build demo-images ## Run nginx + app + PostgreSQL and ask for a page
+demo: deps build ## Run nginx + app + PostgreSQL and ask for a page
 	@scripts/demo up
 
 demo-down: ## Remove every trace of the demo
 	@scripts/demo down
 
-demo-images: ## Make stand-ins for the demo's images from Debian packages
+demo-app:
 	@mkdir -p $(BIN)/images
 	cd $(DEMO)/app && go build $(GOFLAGS) -ldflags '-s -w' -o ../../../$(BIN)/example-app .
-	go run ./examples/images -o $(BIN)/images $(IMAGES)
+	go run ./examples/images -o $(BIN)/images app
+
+demo-images: ## Make stand-ins for the demo's images from Debian packages
+	go run ./examples/images -o $(BIN)/images nginx postgres
 
 test: test-deps build ## Run all tests, with real containers (root)
 	GANTRY_BIN=$(CURDIR)/$(BIN) go test $(TEST_FLAGS) $(PACKAGES)

@@ -74,6 +74,8 @@ func (s *sources) parse(file string, content []byte, dir string, env types.Mappi
 // yamlLine matches what the YAML library says before the mistake itself.
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:construct errors:\s+)?(?:while (parsing|scanning) .*?: )?(?:line (\d+)(?:, column (\d+))?: )?`)
 
+var anyLine = regexp.MustCompile(`line (\d+)(?:, column (\d+))?`)
+
 // parseDocuments returns the mappings of all documents in content.
 func parseDocuments(file string, content []byte) ([]*yaml.Node, error) {
 	var roots []*yaml.Node
@@ -111,6 +113,12 @@ func yamlError(file string, err error) error {
 	if nested := yamlLine.FindStringSubmatch(text); nested[2] != "" { // from within a document
 		at.Line, _ = strconv.Atoi(nested[2])
 		text = text[len(nested[0]):]
+	}
+	if at.Line == 0 { // the place may stand in what the library says of the context
+		if m := anyLine.FindStringSubmatch(err.Error()); m != nil {
+			at.Line, _ = strconv.Atoi(m[1])
+			at.Column, _ = strconv.Atoi(m[2])
+		}
 	}
 	return newError(errdefs.ErrInvalidArgument, "", []Problem{{Position: at, Text: text}})
 }

@@ -34,7 +34,7 @@ func TestBadInputIsExplainedAndChangesNothing(t *testing.T) {
 		{"unknown network", "services:\n" + good + "  web:\n    image: busybox\n    networks: [nowhere]\n", []string{"web", "nowhere"}},
 		{"missing external network", "services:\n" + good + "  web:\n    image: busybox\n    networks: [out]\nnetworks: {out: {external: true}}\n", []string{"out"}},
 		{"dependency cycle", "services:\n" + good + "  a: {image: busybox, depends_on: [b]}\n  b: {image: busybox, depends_on: [a]}\n", []string{"cycle", "a", "b"}},
-		{"malformed YAML", "services:\n  web:\n    image: [\n", []string{"compose.yaml", "line"}},
+		{"malformed YAML", "services:\n  web:\n    image: [\n", []string{"compose.yaml:3"}},
 		{"unset required variable", "services:\n" + good + "  web:\n    image: busybox\n    command: ['${GANTRY_TEST_UNSET:?give it a value}']\n", []string{"GANTRY_TEST_UNSET", "give it a value"}},
 		{"unsupported key", "services:\n" + good + "  web:\n    image: busybox\n    credential_spec: {file: x.json}\n", []string{"compose.yaml:5:5", "credential_spec", "--ignore-unsupported"}},
 	} {

@@ -3,6 +3,7 @@ package harness
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -169,15 +170,19 @@ func (d *Daemon) wipe() {
 			command("nft", append([]string{"delete"}, strings.Fields(l)...)...)
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/gantry-" + tag + "*", "/sys/fs/cgroup/*/gantry-" + tag + "*"} {
-		parents, _ := filepath.Glob(pattern)
-		for _, p := range parents {
-			children, _ := filepath.Glob(p + "/*/")
-			for _, c := range append(children, p) {
-				os.Remove(c)
+	Eventually(d.T, "the killed containers' cgroups can be removed", func() error {
+		var err error
+		for _, pattern := range []string{"/sys/fs/cgroup/gantry-" + tag + "*", "/sys/fs/cgroup/*/gantry-" + tag + "*"} {
+			parents, _ := filepath.Glob(pattern)
+			for _, p := range parents {
+				children, _ := filepath.Glob(p + "/*/")
+				for _, c := range append(children, p) {
+					err = errors.Join(err, os.Remove(c))
+				}
 			}
 		}
-	}
+		return err
+	})
 }
 
 // containerPids finds the containers' processes by their cgroups.

@@ -1,0 +1,102 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	ctd "gantry/containerd"
+	"gantry/engine"
+	"gantry/network"
+	"gantry/scheduler"
+	"gantry/scheduler/conformance"
+	"gantry/tests/busybox"
+	"gantry/volumes"
+)
+
+// The engine obeys the same suite as the machine in memory against which the
+// planner's properties are tested.
+func TestConformance(t *testing.T) {
+	shim := filepath.Join(t.TempDir(), "gantry-shim")
+	build := exec.Command("go", "build", "-o", shim, "gantry/cmd/gantry-shim")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the shim: %v\n%s", err, out)
+	}
+	conformance.Test(t, func(t *testing.T) scheduler.Driver { return newEngine(t, shim) }, "busybox:latest")
+}
+
+// newEngine opens an engine on roots of its own, with a busybox image.
+func newEngine(t *testing.T, shim string) *engine.Engine {
+	t.Helper()
+	dir, err := os.MkdirTemp("/run", "ge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx := context.Background()
+	rt, err := ctd.Open(ctx, ctd.Config{Root: dir + "/data/containerd", State: dir + "/ctd", ExitsDir: dir + "/exits", ShimPath: shim})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := rt.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	tag := filepath.Base(dir)
+	net, err := network.Open(ctx, network.Config{Instance: "e" + tag[len(tag)-5:], RunDir: dir + "/netns", StateDir: dir + "/data/networks"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, n := range net.List() {
+			if n.Bridge != "" && n.Name != "bridge" {
+				if err := net.Remove(ctx, n.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := net.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	vols, err := volumes.Open(dir + "/data/volumes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(ctx, engine.Config{DataRoot: dir + "/data", RunRoot: dir, Instance: tag[2:8], InitPath: shim, LogDriver: "json-file"}, rt, net, vols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		list, err := e.ListContainers(ctx, engine.ListOptions{All: true})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, c := range list {
+			if err := e.RemoveContainer(ctx, c.ID, engine.RemoveOptions{Force: true, Volumes: true}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	var archive bytes.Buffer
+	if err := busybox.Archive(&archive, "busybox:latest"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.LoadImages(ctx, &archive, func(engine.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
