@@ -100,6 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Manager, error) {
 	}
 	if err := m.restore(ctx); err != nil {
 		host.Close()
+		m.fw.Close()
 		return nil, err
 	}
 	return m, nil
@@ -166,6 +167,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	}
 	merr = multierror.Append(merr, m.jobs.flush(ctx))
 	m.host.Close()
+	m.fw.Close()
 	return merr.ErrorOrNil()
 }
 

@@ -70,7 +70,7 @@ const bound = 10 * time.Second
 
 // world is a daemon's network and what tests do with it.
 type world struct {
-	*testing.T
+	testing.TB
 	*Manager
 	cfg Config
 	n   int
@@ -87,12 +87,14 @@ func newWorldAlone(t *testing.T) *world {
 	return newWorldWith(t, func(*Config) {})
 }
 
-func newWorldWith(t *testing.T, change func(*Config)) *world {
+func newWorldBench(b *testing.B) *world { return newWorldWith(b, func(*Config) {}) }
+
+func newWorldWith(t testing.TB, change func(*Config)) *world {
 	t.Helper()
 	tag := make([]byte, 2)
 	_, _ = rand.Read(tag)
 	dir := t.TempDir()
-	w := &world{T: t, cfg: Config{
+	w := &world{TB: t, cfg: Config{
 		Instance: "t" + hex.EncodeToString(tag), RunDir: filepath.Join(dir, "netns"), StateDir: filepath.Join(dir, "networks"),
 	}}
 	change(&w.cfg)
@@ -254,10 +256,10 @@ func (c *container) inside(f func() error) {
 // likewise, at a port of the container.
 func (c *container) serve(port uint16, name string) {
 	c.Helper()
-	c.inside(func() error { return serve(c.T, fmt.Sprintf("[::]:%d", port), name) })
+	c.inside(func() error { return serve(c.TB, fmt.Sprintf("[::]:%d", port), name) })
 }
 
-func serve(t *testing.T, address, name string) error {
+func serve(t testing.TB, address, name string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err

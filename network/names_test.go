@@ -34,6 +34,18 @@ func (c *container) resolve(proto, name string, qtype uint16) (code string, answ
 	return code, answers
 }
 
+// dnsExchange asks for A records of a name over an open connection.
+func dnsExchange(conn net.Conn, name string, want netip.Addr) error {
+	m, _, err := (&dns.Client{Timeout: bound}).ExchangeWithConn(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), &dns.Conn{Conn: conn})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != want.String() {
+		return fmt.Errorf("%s: got %v, want %s", name, m.Answer, want)
+	}
+	return nil
+}
+
 func (c *container) finds(name string, want ...netip.Addr) {
 	c.Helper()
 	var texts []string

@@ -96,7 +96,7 @@ func (o *outside) routeTo(p netip.Prefix) {
 
 func (o *outside) serve(port uint16, name string) {
 	o.Helper()
-	o.inside(func() error { return serve(o.T, fmt.Sprintf("[::]:%d", port), name) })
+	o.inside(func() error { return serve(o.TB, fmt.Sprintf("[::]:%d", port), name) })
 }
 
 // routeLoopback makes the outside machine send packets for 127.0.0.2 here.

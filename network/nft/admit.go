@@ -24,7 +24,7 @@ func (f *Firewall) check(c *nftables.Conn) error {
 	if !slices.ContainsFunc(chains, func(ch *nftables.Chain) bool {
 		return ch.Table.Name == f.table.Name && ch.Table.Family == f.table.Family
 	}) {
-		return f.rebuild(c)
+		return f.rebuild()
 	}
 	return f.admitIn(c, chains)
 }
@@ -34,7 +34,11 @@ func (f *Firewall) check(c *nftables.Conn) error {
 // and hardened hosts set it), and firewalld's. What our own table drops stays
 // dropped. Rules are put at the head and carry our tag; those that are not
 // wanted any more go.
-func (f *Firewall) admit(c *nftables.Conn) error {
+func (f *Firewall) admit() error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
 	chains, err := c.ListChains()
 	if err != nil {
 		return fmt.Errorf("list nft chains: %w", err)
@@ -112,7 +116,7 @@ func (f *Firewall) reconcile(c *nftables.Conn, ch *nftables.Chain, rules []*nfta
 	if !changed {
 		return nil
 	}
-	return c.Flush()
+	return f.flush(c)
 }
 
 // comment is what `nft` shows as a rule's comment: the string of type 0 in a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,8 @@ type Firewall struct {
 	table *nftables.Table
 
 	mu       sync.Mutex
+	conn     *nftables.Conn // kept: closing one waits until the kernel has freed what was deleted
+	gen      generation
 	bridges  map[string]Bridge
 	forwards map[Frontend]netip.AddrPort
 }
@@ -57,33 +60,69 @@ func New(instance string) *Firewall {
 	}
 }
 
-// Load reads the published ports that a daemon before this one left behind.
-func (f *Firewall) Load() error {
+// open returns the connection, in the namespace of the daemon.
+func (f *Firewall) open() (*nftables.Conn, error) {
+	if f.conn == nil {
+		c, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return nil, fmt.Errorf("nftables: %w", err)
+		}
+		f.conn = c
+	}
+	return f.conn, nil
+}
+
+// flush sends what was collected, at least one command. After an error the connection is not used
+// again: answers may be waiting in it.
+func (f *Firewall) flush(c *nftables.Conn) error {
+	err := c.Flush()
+	if err != nil {
+		f.gen.seen = 0
+		f.close()
+	} else if f.gen.seen != 0 {
+		f.gen.seen++
+	}
+	return err
+}
+
+func (f *Firewall) close() {
+	if f.conn != nil {
+		go f.conn.CloseLasting()
+		f.conn = nil
+	}
+}
+
+// Close ends the connection to the kernel; the table stays.
+func (f *Firewall) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	found, err := f.exists(c)
-	if err != nil || !found {
-		return err
-	}
-	for _, set := range f.publishSets() {
-		elems, err := c.GetSetElements(set)
-		if errors.Is(err, unix.ENOENT) {
-			continue // a table of another layout: it is replaced as a whole
+	f.close()
+	f.gen.close()
+}
+
+// Load reads the published ports that a daemon before this one left behind.
+func (f *Firewall) Load() error {
+	return f.locked(func(c *nftables.Conn) error {
+		found, err := f.exists(c)
+		if err != nil || !found {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("nft table %q: read map %q: %w", f.table.Name, set.Name, err)
-		}
-		for _, e := range elems {
-			if front, to, ok := decode(set.Name, e); ok {
-				f.forwards[front] = to
+		for _, set := range f.publishSets() {
+			elems, err := c.GetSetElements(set)
+			if errors.Is(err, unix.ENOENT) {
+				continue // a table of another layout: it is replaced as a whole
+			}
+			if err != nil {
+				return fmt.Errorf("nft table %q: read map %q: %w", f.table.Name, set.Name, err)
+			}
+			for _, e := range elems {
+				if front, to, ok := decode(set.Name, e); ok {
+					f.forwards[front] = to
+				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // Forwards is what is published now.
@@ -93,133 +132,123 @@ func (f *Firewall) Forwards() map[Frontend]netip.AddrPort {
 	return maps.Clone(f.forwards)
 }
 
-// AddBridges makes bridges known, and the table where it is missing.
+// AddBridges makes bridges known, and the table where it is missing. Errors
+// about chains of others are ErrForeign.
 func (f *Firewall) AddBridges(bridges ...Bridge) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	fresh := len(f.bridges) == 0
-	for _, b := range bridges {
-		if old, ok := f.bridges[b.Name]; ok && !fresh {
-			if err := f.change(c, old, c.SetDeleteElements); err != nil {
+	return f.locked(func(c *nftables.Conn) error {
+		fresh, changed := len(f.bridges) == 0, false
+		for _, b := range bridges {
+			old, had := f.bridges[b.Name]
+			f.bridges[b.Name] = b
+			if fresh || had && reflect.DeepEqual(old, b) {
+				continue
+			}
+			changed = true
+			if had {
+				if err := f.change(old, c.SetDeleteElements); err != nil {
+					return err
+				}
+			}
+			if err := f.change(b, c.SetAddElements); err != nil {
 				return err
 			}
 		}
-		f.bridges[b.Name] = b
-		if !fresh {
-			if err := f.change(c, b, c.SetAddElements); err != nil {
-				return err
+		if fresh {
+			return f.rebuild()
+		}
+		if changed {
+			if err := f.flush(c); err != nil {
+				return f.rebuild() // somebody took the table away meanwhile
 			}
 		}
-	}
-	if fresh {
-		return f.rebuild(c)
-	}
-	if err := c.Flush(); err != nil {
-		return f.rebuild(c) // somebody took the table away meanwhile
-	}
-	return f.admit(c)
+		return f.admit()
+	})
 }
 
 // RemoveBridge forgets a bridge; with the last one the table goes, and the
 // rules in others' chains.
 func (f *Firewall) RemoveBridge(name string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	b, ok := f.bridges[name]
-	if !ok {
-		return nil
-	}
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	delete(f.bridges, name)
-	if len(f.bridges) == 0 {
-		return errors.Join(f.drop(c), f.admit(c))
-	}
-	if err := f.change(c, b, c.SetDeleteElements); err != nil {
-		return err
-	}
-	if err := c.Flush(); err != nil {
-		err = f.rebuild(c)
-	}
-	return errors.Join(err, f.admit(c))
+	return f.locked(func(c *nftables.Conn) error {
+		b, ok := f.bridges[name]
+		if !ok {
+			return nil
+		}
+		delete(f.bridges, name)
+		if len(f.bridges) == 0 {
+			return errors.Join(f.drop(), f.admit())
+		}
+		if err := f.change(b, c.SetDeleteElements); err != nil {
+			return err
+		}
+		if err := f.flush(c); err != nil {
+			return f.rebuild()
+		}
+		return f.admit()
+	})
 }
 
 // Forward publishes and unpublishes in one transaction; what is published
-// already is replaced.
+// already is replaced. When it fails, nothing has changed.
 func (f *Firewall) Forward(add map[Frontend]netip.AddrPort, remove []Frontend) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	before := maps.Clone(f.forwards)
-	put := func(front Frontend, to netip.AddrPort, change func(*nftables.Set, []nftables.SetElement) error) error {
-		return change(f.publishSet(front), []nftables.SetElement{{Key: front.key(), Val: value(to)}})
-	}
-	for _, front := range remove {
-		if to, ok := f.forwards[front]; ok {
-			if err := put(front, to, c.SetDeleteElements); err != nil {
-				return err
+	return f.locked(func(c *nftables.Conn) error {
+		before := map[Frontend]netip.AddrPort{}
+		var err error
+		put := func(front Frontend, to netip.AddrPort, change func(*nftables.Set, []nftables.SetElement) error) {
+			err = errors.Join(err, change(f.publishSet(front), []nftables.SetElement{{Key: front.key(), Val: value(to)}}))
+		}
+		for _, front := range slices.Concat(remove, slices.SortedFunc(maps.Keys(add), Frontend.compare)) {
+			if to, ok := f.forwards[front]; ok {
+				before[front] = to
+				put(front, to, c.SetDeleteElements)
+				delete(f.forwards, front)
 			}
+			if to, ok := add[front]; ok {
+				put(front, to, c.SetAddElements)
+				f.forwards[front] = to
+			}
+		}
+		if len(f.bridges) == 0 || len(before)+len(add) == 0 {
+			f.close() // there is nothing to change: forget the commands
+			return nil
+		}
+		if err == nil {
+			err = f.flush(c)
+		}
+		if err != nil {
+			err = f.rebuild()
+		}
+		if err == nil || errors.Is(err, ErrForeign) {
+			return nil // others' chains have nothing to do with ports
+		}
+		for front := range add {
 			delete(f.forwards, front)
 		}
-	}
-	for _, front := range slices.SortedFunc(maps.Keys(add), Frontend.compare) {
-		if to, ok := f.forwards[front]; ok {
-			if err := put(front, to, c.SetDeleteElements); err != nil {
-				return err
-			}
-		}
-		if err := put(front, add[front], c.SetAddElements); err != nil {
-			return err
-		}
-		f.forwards[front] = add[front]
-	}
-	if len(f.bridges) == 0 {
-		return nil // there is no table to change
-	}
-	if err := c.Flush(); err != nil {
-		if err = f.rebuild(c); err != nil {
-			f.forwards = before
-			return err
-		}
-	}
-	return nil
-}
-
-// Check restores the table when it is gone and lets forwarded packets pass in
-// the base chains of others that would drop them.
-func (f *Firewall) Check() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	if len(f.bridges) == 0 {
-		return f.admit(c)
-	}
-	return f.check(c)
+		maps.Copy(f.forwards, before)
+		return err
+	})
 }
 
 // Remove takes away the table and the rules in others' chains.
 func (f *Firewall) Remove() error {
+	return f.locked(func(*nftables.Conn) error {
+		clear(f.bridges)
+		return errors.Join(f.drop(), f.admit())
+	})
+}
+
+// locked gives do the connection. Commands that do did not send because of an
+// error must not go out with the next ones.
+func (f *Firewall) locked(do func(*nftables.Conn) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := nftables.New()
+	c, err := f.open()
 	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
+		return err
 	}
-	clear(f.bridges)
-	clear(f.forwards)
-	return errors.Join(f.drop(c), f.admit(c))
+	if err = do(c); err != nil {
+		f.close()
+	}
+	return err
 }
 
 func (f *Firewall) exists(c *nftables.Conn) (bool, error) {
@@ -230,14 +259,18 @@ func (f *Firewall) exists(c *nftables.Conn) (bool, error) {
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == f.table.Name }), nil
 }
 
-func (f *Firewall) drop(c *nftables.Conn) error {
+func (f *Firewall) drop() error {
 	clear(f.forwards)
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
 	found, err := f.exists(c)
 	if err != nil || !found {
 		return err
 	}
 	c.DelTable(f.table)
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := f.flush(c); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("nft table %q: delete: %w", f.table.Name, err)
 	}
 	return nil

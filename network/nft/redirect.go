@@ -14,14 +14,15 @@ import (
 // are rewritten in both directions without connection tracking: a container
 // does not pay for it, and new ports count at once for old sockets of clients.
 func Redirect(addr [4]byte, udp, tcp uint16) error {
-	c, err := nftables.New()
+	c, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
+	// behind the caller's back: it waits until what was deleted is freed
+	defer func() { go c.CloseLasting() }()
 	table := &nftables.Table{Name: "gantry-dns", Family: nftables.TableFamilyIPv4}
 	c.AddTable(table)
-	c.DelTable(table)
-	c.AddTable(table)
+	c.FlushTable(table) // of an earlier daemon
 	ch := c.AddChain(&nftables.Chain{Name: "output", Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityMangle})
 	const (

@@ -13,7 +13,11 @@ import (
 
 // rebuild replaces the whole table by what is remembered, in one transaction:
 // packets see the old one or the new one.
-func (f *Firewall) rebuild(c *nftables.Conn) error {
+func (f *Firewall) rebuild() error {
+	c, err := f.open()
+	if err != nil {
+		return err
+	}
 	c.AddTable(f.table) // so that there is one to delete
 	c.DelTable(f.table)
 	c.AddTable(f.table)
@@ -24,7 +28,7 @@ func (f *Firewall) rebuild(c *nftables.Conn) error {
 	}
 	f.chains(c)
 	for _, b := range f.sorted() {
-		if err := f.change(c, b, c.SetAddElements); err != nil {
+		if err := f.change(b, c.SetAddElements); err != nil {
 			return err
 		}
 	}
@@ -34,10 +38,10 @@ func (f *Firewall) rebuild(c *nftables.Conn) error {
 			return err
 		}
 	}
-	if err := c.Flush(); err != nil {
+	if err := f.flush(c); err != nil {
 		return fmt.Errorf("nft table %q: %w", f.table.Name, err)
 	}
-	return f.admit(c)
+	return f.admit()
 }
 
 // chains are the rules. Drop is final in nftables, accept is not: other

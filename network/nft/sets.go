@@ -87,7 +87,7 @@ func (f *Firewall) publishSet(front Frontend) *nftables.Set {
 }
 
 // change adds or deletes the elements that make b known.
-func (f *Firewall) change(_ *nftables.Conn, b Bridge, change func(*nftables.Set, []nftables.SetElement) error) error {
+func (f *Firewall) change(b Bridge, change func(*nftables.Set, []nftables.SetElement) error) error {
 	name := ifname(b.Name)
 	one := func(set string, elems ...nftables.SetElement) error { return change(f.setOf(set), elems) }
 	if err := one(setBridges, nftables.SetElement{Key: name}); err != nil {
