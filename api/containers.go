@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 )
 
 // lifecycle makes containers, runs and ends them.
@@ -89,6 +90,7 @@ func (c containerRoutes) create(w http.ResponseWriter, r *http.Request) error {
 	if req.HostConfig == nil {
 		req.HostConfig = &container.HostConfig{}
 	}
+	nameDefaultNetwork(&req)
 	if err := checkPlatform(r.URL.Query().Get("platform")); err != nil {
 		return err
 	}
@@ -100,6 +102,18 @@ func (c containerRoutes) create(w http.ResponseWriter, r *http.Request) error {
 	}
 	created.Warnings = list(created.Warnings)
 	return writeJSON(w, http.StatusCreated, created)
+}
+
+// nameDefaultNetwork says "bridge" where docker run says "default".
+func nameDefaultNetwork(req *container.CreateRequest) {
+	if req.NetworkingConfig == nil {
+		return
+	}
+	ends := req.NetworkingConfig.EndpointsConfig
+	if end, ok := ends[network.NetworkDefault]; ok {
+		delete(ends, network.NetworkDefault)
+		ends[network.NetworkBridge] = end
+	}
 }
 
 func (c containerRoutes) inspect(w http.ResponseWriter, r *http.Request) error {

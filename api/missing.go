@@ -35,8 +35,10 @@ var missing = []string{
 	"GET /distribution/{name...}",
 	"POST /session",
 	"POST /grpc",
+	"POST /plugins/{name...}",
+	"DELETE /plugins/{name...}",
+	"GET /plugins/privileges",
 	// whole families
-	"/plugins", "/plugins/{name...}",
 	"/nodes", "/nodes/{id...}",
 	"/swarm", "/swarm/{verb...}",
 	"/services", "/services/{id...}",
@@ -48,7 +50,9 @@ var missing = []string{
 func missingRoutes() []route {
 	out := make([]route, 0, len(missing))
 	for _, pattern := range missing {
-		out = append(out, route{pattern, func(http.ResponseWriter, *http.Request) error { return notImplemented(pattern) }})
+		out = append(out, route{pattern, func(_ http.ResponseWriter, r *http.Request) error {
+			return notImplemented(r.Method + " " + r.URL.Path)
+		}})
 	}
 	return out
 }

@@ -2,10 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
+	"strings"
 
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/plugin"
 	"github.com/moby/moby/api/types/system"
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +29,8 @@ func (s systemRoutes) routes() []route {
 		{"GET /_ping", s.ping},
 		{"GET /version", s.version},
 		{"GET /info", s.info},
+		{"GET /plugins", s.plugins},
+		{"GET /plugins/{name...}", s.plugin},
 	}
 }
 
@@ -69,4 +75,18 @@ func (s systemRoutes) info(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, got)
+}
+
+// plugins there are none. Clients that look for an object of any kind ask for
+// one of these too, and go by the answer.
+func (s systemRoutes) plugins(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, []plugin.Plugin{})
+}
+
+func (s systemRoutes) plugin(w http.ResponseWriter, r *http.Request) error {
+	name, ok := strings.CutSuffix(r.PathValue("name"), "/json")
+	if !ok {
+		return notFound(w, r)
+	}
+	return fmt.Errorf("plugin %q not found: %w", name, errdefs.ErrNotFound)
 }

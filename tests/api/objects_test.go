@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
 	moby "github.com/moby/moby/client"
 )
 
@@ -159,6 +160,21 @@ func TestNetworks(t *testing.T) {
 	if len(list.Items) != 0 {
 		t.Errorf("list: %+v", list.Items)
 	}
+}
+
+// docker run speaks of the network that one gets as "default".
+func TestDefaultNetwork(t *testing.T) {
+	h := newHost(t)
+	got, err := h.ContainerCreate(h.ctx, moby.ContainerCreateOptions{Name: "plain", Config: &container.Config{Image: image, Cmd: []string{"sleep", "1000"}},
+		HostConfig:       &container.HostConfig{NetworkMode: "default"},
+		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{"default": {}}}})
+	h.must(err)
+	h.start(got.ID)
+	if ends := h.inspect(got.ID).NetworkSettings.Networks; len(ends) != 1 || ends["bridge"] == nil || !ends["bridge"].IPAddress.IsValid() {
+		t.Errorf("networks: %+v", ends)
+	}
+	_, err = h.ContainerRemove(h.ctx, got.ID, moby.ContainerRemoveOptions{Force: true})
+	h.must(err)
 }
 
 func TestEvents(t *testing.T) {
