@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"gantry/cmd/gantry/terminal"
@@ -108,6 +109,7 @@ func (p process) follow(ctx context.Context, conn terminal.Conn, wait engine.Con
 		},
 	}
 	if err := s.Run(ctx, conn); err == terminal.ErrDetached {
+		fmt.Fprintln(p.c.err, "\ndetached; it runs on")
 		return nil
 	} else if err != nil {
 		return err

@@ -33,14 +33,18 @@ type attached struct {
 	stage    *stage
 	printer  *logs.Printer
 	backend  *projectLogs
-	up       atomic.Bool // everything is up; before, ends are part of replacing
+	steady   atomic.Bool // nothing is replaced any more
+	settled  atomic.Bool // nothing is started any more: the end of all is the end
 	recheck  chan struct{}
 	abort    chan struct{} // a container ended, and that ends all
 
 	mu   sync.Mutex
 	code int // what to end with
 	over bool
-	due  map[string]int // starts by service that the daemon told of, and that are not seen yet
+	due  map[string]int  // starts by service that the daemon told of, and that are not seen yet
+	gone map[string]int  // ends by container that up has brought about, and that are not seen yet
+	seen map[string]bool // IDs of containers whose start was seen
+	want []string        // IDs of containers whose start must have been
 }
 
 func runAttached(ctx context.Context, c *cli, t target, services []string, o *upOptions) error {
@@ -61,7 +65,7 @@ func runAttached(ctx context.Context, c *cli, t target, services []string, o *up
 	a := &attached{
 		c: c, t: t, services: services, o: o,
 		stage: &stage{c: c}, backend: &projectLogs{api: api, name: t.name, services: watched},
-		recheck: make(chan struct{}, 1), abort: make(chan struct{}, 1), due: map[string]int{},
+		recheck: make(chan struct{}, 1), abort: make(chan struct{}, 1), due: map[string]int{}, gone: map[string]int{}, seen: map[string]bool{},
 	}
 	a.printer = logs.NewPrinter(a.stage.writer(c.out), a.stage.writer(c.err), logs.Style{
 		NoPrefix: o.noLogPrefix, Color: !o.noColor && c.color(c.out), Timestamps: o.timestamps,
@@ -122,29 +126,36 @@ func (a *attached) run(ctx context.Context) error {
 	stopping := 0 // how often it was asked for
 	stop := func(reason string) {
 		stopping++
+		a.steady.Store(true)
 		stopStarting(errInterrupted)
 		a.stage.close()
 		fmt.Fprintln(a.c.err, reason)
-		go func() { stopped <- a.stop(ctx, stopping > 1) }()
+		kill := stopping > 1
+		go func() { stopped <- a.stop(ctx, kill) }()
 	}
 	for {
 		select {
 		case err := <-started:
 			started = nil
-			a.stage.close()
-			if err != nil && stopping == 0 {
-				return err
+			if stopping > 0 {
+				continue // what it has left is being stopped
 			}
-			a.up.Store(true)
-			a.wake()
-		case err := <-followed:
-			return a.result(err)
-		case err := <-stopped:
+			a.stage.close()
 			if err != nil {
 				return err
 			}
-			a.up.Store(true)
-			a.wake()
+			a.steady.Store(true)
+			a.settle()
+		case err := <-followed:
+			return a.result(err)
+		case err := <-stopped:
+			if err == nil {
+				err = a.expectRan(ctx)
+			}
+			if err != nil {
+				return err
+			}
+			a.settle()
 		case <-a.abort:
 			if stopping == 0 {
 				stop("Aborting on container exit...")
@@ -171,14 +182,15 @@ func (a *attached) options(ready chan struct{}) logs.Options {
 		Query:   logs.Query{Tail: "0"},
 		Shown:   a.shown,
 		Exited:  a.exited,
-		Started: func(t logs.Target) { a.count(t.Service, -1) },
+		Started: a.saw,
 		Idle:    a.idle,
 		Recheck: a.recheck,
 		Ready:   func() { close(ready) },
 	}
 }
 
-func (a *attached) wake() {
+func (a *attached) settle() {
+	a.settled.Store(true)
 	select {
 	case a.recheck <- struct{}{}:
 	default:
@@ -195,8 +207,8 @@ func (a *attached) shown(t logs.Target) bool {
 
 // exited tells of a container's end, and decides whether it is everybody's.
 func (a *attached) exited(e logs.Exit) {
-	if !a.up.Load() && a.backend.before(e.ID) {
-		return // it was replaced
+	if a.replaced(e.ID) {
+		return
 	}
 	text := fmt.Sprintf("exited with code %d", e.Code)
 	if e.Again {
@@ -257,24 +269,66 @@ func (a *attached) stop(ctx context.Context, kill bool) error {
 	return do(ctx, a.c, a.t, client.VerbStop, a.services, client.StopOptions{Timeout: a.o.Timeout}, d)
 }
 
-// counting notes the starts that the daemon tells of: a container that ended
-// at once is only through when its own start was seen among the events.
+// counting notes what the daemon tells of containers: one that ended at once is
+// only through when its own start was seen among the events, and one that was
+// replaced has not ended by itself.
 type counting struct {
 	progress.Display
 	a *attached
 }
 
 func (d counting) Event(e scheduler.Event) {
-	if e.Verb == "start" && e.Status == scheduler.StatusDone && slices.Contains(d.a.backend.services, e.Service) {
-		d.a.count(e.Service, 1)
+	if e.Kind == "container" && slices.Contains(d.a.backend.services, e.Service) {
+		switch {
+		case e.Verb == "start" && e.Status == scheduler.StatusDone:
+			d.a.count(d.a.due, e.Service, 1)
+		case (e.Verb == "stop" || e.Verb == "kill" || e.Verb == "restart") && e.Status == scheduler.StatusStarted:
+			d.a.count(d.a.gone, e.Name, 1)
+		}
 	}
 	d.Display.Event(e)
 }
 
-func (a *attached) count(service string, by int) {
+func (a *attached) count(of map[string]int, name string, by int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.due[service] += by
+	of[name] += by
+}
+
+// replaced says that an end is up's own doing: that of a container which was
+// there before. Its event may come before up's, or after up is done.
+func (a *attached) replaced(id string) bool {
+	name, before := a.backend.before(id)
+	if !before {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.steady.Load() && a.gone[name] <= 0 {
+		return false
+	}
+	a.gone[name]--
+	return true
+}
+
+func (a *attached) saw(t logs.Target) {
+	a.count(a.due, t.Service, -1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen[t.ID] = true
+}
+
+// expectRan makes the end wait for the starts of all containers that ran: an
+// up that was broken off has not told of them all.
+func (a *attached) expectRan(ctx context.Context) error {
+	ran, err := a.backend.ran(ctx)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.want = ran
+	return nil
 }
 
 // idle says that nothing more can come when nothing is alive.
@@ -286,5 +340,10 @@ func (a *attached) idle() bool {
 			return false
 		}
 	}
-	return a.up.Load()
+	for _, id := range a.want {
+		if !a.seen[id] {
+			return false
+		}
+	}
+	return a.settled.Load()
 }

@@ -90,6 +90,7 @@ func runExec(ctx context.Context, c *cli, o execOptions, service string, command
 	}
 	if err := s.Run(ctx, connTo(hijacked.HijackedResponse)); err != nil {
 		if err == terminal.ErrDetached {
+			fmt.Fprintln(c.err, "\ndetached; it runs on")
 			return nil
 		}
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,10 +14,28 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// buffer takes writes of several goroutines, as a file does.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // newTestCLI has no terminal, no environment and no daemon.
-func newTestCLI(t *testing.T) (c *cli, out, errs *bytes.Buffer) {
+func newTestCLI(t *testing.T) (c *cli, out, errs *buffer) {
 	t.Helper()
-	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
+	out, errs = &buffer{}, &buffer{}
 	c = newCLI("gantry", strings.NewReader(""), out, errs)
 	c.getenv = func(string) string { return "" }
 	return c, out, errs

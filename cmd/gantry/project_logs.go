@@ -25,7 +25,7 @@ type projectLogs struct {
 	name     string
 	services []string // none: all
 	index    int
-	first    map[string]bool // those that existed at the first look
+	first    map[string]string // names by ID of those that existed at the first look
 }
 
 var _ logs.Backend = (*projectLogs)(nil)
@@ -36,11 +36,11 @@ func (p *projectLogs) Targets(ctx context.Context) ([]logs.Target, error) {
 		return nil, err
 	}
 	targets := make([]logs.Target, 0, len(list))
-	first := map[string]bool{}
+	first := map[string]string{}
 	for _, c := range list {
 		t := p.target(c.ID, nameOf(c), c.Labels)
 		t.Alive = alive(c.State)
-		first[c.ID] = true
+		first[c.ID] = nameOf(c)
 		targets = append(targets, t)
 	}
 	if p.first == nil {
@@ -53,8 +53,27 @@ func alive(s container.ContainerState) bool {
 	return s == container.StateRunning || s == container.StatePaused || s == container.StateRestarting
 }
 
-// before says whether a container existed at the first look.
-func (p *projectLogs) before(id string) bool { return p.first[id] }
+// before is the name that a container had at the first look, if it existed.
+func (p *projectLogs) before(id string) (name string, ok bool) {
+	name, ok = p.first[id]
+	return name, ok
+}
+
+// ran lists the IDs of containers that are new since the first look and have
+// been started.
+func (p *projectLogs) ran(ctx context.Context) ([]string, error) {
+	list, err := containers(ctx, p.api, p.name, selection{services: p.services, all: true, index: p.index})
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, c := range list {
+		if _, before := p.first[c.ID]; !before && c.State != container.StateCreated {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids, nil
+}
 
 // replacement is how a container's name begins while it stands in for another.
 var replacement = regexp.MustCompile(`^[0-9a-f]{12}_`)
