@@ -22,9 +22,10 @@ func Bind(source string, createHostPath bool) error {
 	}
 	_, err := os.Stat(source)
 	if errors.Is(err, fs.ErrNotExist) && createHostPath {
-		if _, lerr := os.Lstat(source); lerr == nil {
+		if info, lerr := os.Lstat(source); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
 			return invalid("bind source %q is a symbolic link to nothing", source)
 		}
+		// Another container may have made it in between, which MkdirAll allows.
 		err = os.MkdirAll(source, 0o755)
 		if err != nil {
 			return fmt.Errorf("bind source %q does not exist and cannot be made: %v: %w", source, err, errdefs.ErrInvalidArgument)

@@ -42,6 +42,23 @@ func TestBind(t *testing.T) {
 	}
 }
 
+// Services that share a directory are created at the same time.
+func TestBindMakesOneSourceForMany(t *testing.T) {
+	for range 200 {
+		source := filepath.Join(t.TempDir(), "shared")
+		begin, errs := make(chan struct{}), make(chan error, 4)
+		for range cap(errs) {
+			go func() { <-begin; errs <- Bind(source, true) }()
+		}
+		close(begin)
+		for range cap(errs) {
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestCheckPropagation(t *testing.T) {
 	dir := t.TempDir()
 	sub := filepath.Join(dir, "sub")
