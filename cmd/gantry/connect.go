@@ -51,7 +51,7 @@ func address(host string) (network, addr string, err error) {
 	case ok && addr != "" && (network == "unix" || network == "tcp"):
 		return network, addr, nil
 	}
-	return "", "", fmt.Errorf("daemon host %q: use unix:///PATH or tcp://HOST:PORT: %w", host, errdefs.ErrInvalidArgument)
+	return "", "", errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("daemon host %q: use unix:///PATH or tcp://HOST:PORT", host))
 }
 
 // dial connects, and starts the daemon when nobody answers on a local socket
@@ -109,9 +109,9 @@ func nobody(err error) bool {
 func explainDial(host, network string, err error) error {
 	switch {
 	case network == "unix" && errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("no access to the daemon's socket %s: run this with sudo, or join its group (sudo usermod -aG gantry $USER, then log in again): %w", host, errdefs.ErrPermissionDenied)
+		return errdefs.ErrPermissionDenied.WithMessage(fmt.Sprintf("no access to the daemon's socket %s: run this with sudo, or join its group (sudo usermod -aG gantry $USER, then log in again)", host))
 	case network == "unix" && nobody(err):
-		return fmt.Errorf("the daemon does not run (%s): start it with sudo gantry daemon, or run this with sudo: %w", host, errdefs.ErrUnavailable)
+		return errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("the daemon does not run (%s): start it with sudo gantry daemon, or run this with sudo", host))
 	}
 	return fmt.Errorf("cannot reach the daemon at %s: %w", host, err)
 }

@@ -59,9 +59,9 @@ func oneContainer(ctx context.Context, api *engine.Client, t target, service str
 		return container.Summary{}, err
 	}
 	if index > 0 {
-		return container.Summary{}, fmt.Errorf("service %q is not running container #%d: %w", service, index, errdefs.ErrNotFound)
+		return container.Summary{}, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("service %q is not running container #%d", service, index))
 	}
-	return container.Summary{}, fmt.Errorf("service %q is not running: start it with gantry up -d %s: %w", service, service, errdefs.ErrNotFound)
+	return container.Summary{}, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("service %q is not running: start it with gantry up -d %s", service, service))
 }
 
 func isOneOff(labels map[string]string) bool {

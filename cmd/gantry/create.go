@@ -8,6 +8,7 @@ import (
 
 	"gantry/api/client"
 
+	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 )
 
@@ -102,7 +103,7 @@ func runCreate(ctx context.Context, c *cli, o *createOptions, services []string)
 func (t target) checkScale(scale map[string]int) error {
 	for name := range scale {
 		if _, ok := t.definition.Service(name); !ok {
-			return fmt.Errorf("--scale: no such service: %q", name)
+			return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("--scale: no such service: %q", name))
 		}
 	}
 	return nil

@@ -12,10 +12,10 @@ import (
 )
 
 type execOptions struct {
-	detach, noTTY, interactive, privileged bool
-	env                                    []string
-	index                                  int
-	user, workdir                          string
+	detach, noTTY, askTTY, interactive, privileged bool
+	env                                            []string
+	index                                          int
+	user, workdir                                  string
 }
 
 func newExecCommand(c *cli) *cobra.Command {
@@ -35,7 +35,7 @@ func newExecCommand(c *cli) *cobra.Command {
 	f.BoolVarP(&o.noTTY, "no-tty", "T", !terminal.Is(c.out), "Disable pseudo-TTY allocation. By default 'gantry exec' allocates a TTY.")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "Path to workdir directory for this command")
 	f.BoolVarP(&o.interactive, "interactive", "i", true, "Keep STDIN open even if not attached")
-	f.BoolP("tty", "t", true, "Allocate a pseudo-TTY")
+	f.BoolVarP(&o.askTTY, "tty", "t", true, "Allocate a pseudo-TTY")
 	f.MarkHidden("interactive")
 	f.MarkHidden("tty")
 	f.SetNormalizeFunc(noTTYAlias)
@@ -56,7 +56,7 @@ func runExec(ctx context.Context, c *cli, o execOptions, service string, command
 	if err != nil {
 		return err
 	}
-	tty := !o.noTTY && !o.detach && terminal.Is(c.out) && (!o.interactive || terminal.Is(c.in))
+	tty := !o.noTTY && o.askTTY && !o.detach && terminal.Is(c.out) && (!o.interactive || terminal.Is(c.in))
 	size := engine.ConsoleSize{}
 	if tty {
 		w, h := terminal.Size(c.out)

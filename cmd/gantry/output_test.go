@@ -191,7 +191,7 @@ func TestPublishedPort(t *testing.T) {
 		t.Errorf("published = %q, %v", got, err)
 	}
 	_, err := published(web, 81, "tcp")
-	if err == nil || err.Error() != "no port 81/tcp for container demo-web-1: it publishes 80/tcp: not found" {
+	if err == nil || err.Error() != "no port 81/tcp for container demo-web-1: it publishes 80/tcp" {
 		t.Errorf("error %v", err)
 	}
 }

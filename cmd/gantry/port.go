@@ -67,7 +67,7 @@ func published(s container.Summary, port uint16, protocol string) (string, error
 			return net.JoinHostPort(p.IP.String(), strconv.Itoa(int(p.PublicPort))), nil
 		}
 	}
-	return "", fmt.Errorf("no port %d/%s for container %s: %s: %w", port, protocol, nameOf(s), publishedList(s), errdefs.ErrNotFound)
+	return "", errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no port %d/%s for container %s: %s", port, protocol, nameOf(s), publishedList(s)))
 }
 
 func publishedList(s container.Summary) string {

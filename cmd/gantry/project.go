@@ -78,7 +78,7 @@ func (t target) check(services []string, existing []string) error {
 				continue
 			}
 		}
-		errs = append(errs, fmt.Errorf("no such service: %q", s))
+		errs = append(errs, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no such service: %q", s)))
 	}
 	return errors.Join(errs...)
 }

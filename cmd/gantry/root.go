@@ -25,8 +25,6 @@ type globals struct {
 	ignoreUnsupported bool
 	host              string
 	verbose           bool
-	allResources      bool
-	compatibility     bool
 	version           bool
 }
 
@@ -78,13 +76,9 @@ func (c *cli) projectFlags(cmd *cobra.Command) {
 	f.StringVar(&c.global.projectDirectory, "project-directory", "", "Specify an alternate working directory\n(default: the path of the, first specified, Compose file)")
 	f.StringArrayVar(&c.global.envFiles, "env-file", nil, "Specify an alternate environment file")
 	f.IntVar(&c.global.parallel, "parallel", -1, "Control max parallelism, -1 for unlimited")
-	f.BoolVar(&c.global.allResources, "all-resources", false, "Include all resources, even those not used by services")
-	f.BoolVar(&c.global.compatibility, "compatibility", false, "Run compose in backward compatibility mode")
 	f.BoolVarP(&c.global.version, "version", "v", false, "Show the version")
 	f.StringVar(&c.global.projectDirectory, "workdir", "", "")
-	for _, hidden := range []string{"workdir", "compatibility", "all-resources"} {
-		f.MarkHidden(hidden)
-	}
+	f.MarkHidden("workdir")
 }
 
 // verbs makes a fresh set of the verbs.

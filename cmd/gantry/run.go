@@ -10,6 +10,7 @@ import (
 	"gantry/api/client"
 	"gantry/cmd/gantry/terminal"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	engine "github.com/moby/moby/client"
 	"github.com/spf13/cobra"
@@ -18,9 +19,9 @@ import (
 type runOptions struct {
 	client.RunOptions
 	overlay
-	detach, noTTY, interactive, quiet, quietPull bool
-	pull                                         string
-	publish                                      []string
+	detach, noTTY, askTTY, interactive, quiet, quietPull bool
+	pull                                                 string
+	publish                                              []string
 }
 
 func newRunCommand(c *cli) *cobra.Command {
@@ -52,7 +53,7 @@ func newRunCommand(c *cli) *cobra.Command {
 	f.BoolVar(&o.quietPull, "quiet-pull", false, "Pull without printing progress information")
 	f.BoolVar(&o.RemoveOrphans, "remove-orphans", c.envBool("COMPOSE_REMOVE_ORPHANS"), "Remove containers for services not defined in the Compose file")
 	f.BoolVarP(&o.interactive, "interactive", "i", true, "Keep STDIN open even if not attached")
-	f.BoolP("tty", "t", true, "Allocate a pseudo-TTY")
+	f.BoolVarP(&o.askTTY, "tty", "t", true, "Allocate a pseudo-TTY")
 	f.MarkHidden("tty")
 	f.SetNormalizeFunc(noTTYAlias)
 	cmd.RunE = c.raw(func(ctx context.Context, args []string) error {
@@ -88,9 +89,9 @@ func runRun(ctx context.Context, c *cli, o *runOptions) error {
 	}
 	service, ok := t.definition.Service(o.RunOptions.Service)
 	if !ok {
-		return fmt.Errorf("no such service: %q", o.RunOptions.Service)
+		return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no such service: %q", o.RunOptions.Service))
 	}
-	o.tty = !o.noTTY && terminal.Is(c.out) && (!o.interactive || terminal.Is(c.in) || o.detach)
+	o.tty = !o.noTTY && o.askTTY && terminal.Is(c.out) && (!o.interactive || terminal.Is(c.in) || o.detach)
 	o.stdin, o.stdinOnce = o.interactive, o.interactive && !o.detach
 	o.env = fromEnvironment(o.env, c.getenv)
 	if o.Config, o.Host, err = o.overlay.apply(service); err != nil {

@@ -43,7 +43,7 @@ func runWait(ctx context.Context, c *cli, downProject bool, services []string) e
 		return err
 	}
 	if len(list) == 0 {
-		return fmt.Errorf("no containers for project %q: %w", t.name, errdefs.ErrNotFound)
+		return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no containers for project %q", t.name))
 	}
 	code, err := waitForEnd(ctx, c, api, list, downProject)
 	if err != nil {

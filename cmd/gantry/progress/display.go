@@ -31,7 +31,7 @@ func ParseMode(s string) (Mode, error) {
 	case "":
 		return Auto, nil
 	}
-	return "", fmt.Errorf("unsupported --progress value %q: use auto, tty, plain, json or quiet: %w", s, errdefs.ErrInvalidArgument)
+	return "", errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("unsupported --progress value %q: use auto, tty, plain, json or quiet", s))
 }
 
 // Options of a display.
