@@ -118,6 +118,26 @@ func TestAttachBeforeStart(t *testing.T) {
 	}
 }
 
+// A process may end before its start has returned: that is a start that went
+// well, with its exit code and all of its output.
+func TestProcessesThatEndAtOnce(t *testing.T) {
+	h := newHost(t)
+	for i := range 20 {
+		id := h.create("", container.Config{Cmd: []string{"sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i)}}, container.HostConfig{})
+		ended := h.wait(id, container.WaitConditionNextExit)
+		h.start(id)
+		if code := ended(); code != int64(i) {
+			t.Errorf("exit code %d, want %d", code, i)
+		}
+		if s := h.inspect(id).State; s.Status != container.StateExited || s.ExitCode != i {
+			t.Errorf("state after the wait: %+v", s)
+		}
+		if out, _ := h.logs(id, moby.ContainerLogsOptions{}); out != fmt.Sprintf("%d\n", i) {
+			t.Errorf("log %q, want %d", out, i)
+		}
+	}
+}
+
 func TestAttachedInput(t *testing.T) {
 	h := newHost(t)
 	id := h.create("", container.Config{Cmd: []string{"cat"}, OpenStdin: true, StdinOnce: true, AttachStdin: true}, container.HostConfig{})
