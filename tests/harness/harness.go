@@ -106,8 +106,12 @@ func (d *Daemon) Launch() {
 		d.T.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(d.bin, "gantry"), "daemon", "--config-file", filepath.Join(d.Dir, "daemon.json"),
-		"--data-root", d.Data(), "--exec-root", d.Run(), "--pidfile", filepath.Join(d.Dir, "pid"), "--log-level", "debug")
+	config := filepath.Join(d.Dir, "daemon.json")
+	args := []string{"daemon", "--config-file", config, "--data-root", d.Data(), "--exec-root", d.Run(), "--pidfile", filepath.Join(d.Dir, "pid")}
+	if b, _ := os.ReadFile(config); !bytes.Contains(b, []byte(`"log-level"`)) {
+		args = append(args, "--log-level", "debug")
+	}
+	cmd := exec.Command(filepath.Join(d.bin, "gantry"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,90 @@
+// Command bench measures Gantry on this machine and prints each figure beside
+// the budget that the design gives it. Times are ratios to the floor: bare
+// "runc run" of the same containers in the same run, four at a time.
+//
+// It needs root, runc, nft and ip. GANTRY_BIN names a directory with the
+// programs to measure; without it they are built.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"gantry/tests/harness"
+)
+
+func main() {
+	var o options
+	sizes := flag.String("sizes", "1,10,30,100", "numbers of services to measure up and down with")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated")
+	flag.BoolVar(&o.full, "full", false, "also measure what a container costs beside 200 others")
+	check := flag.Bool("check", false, "exit with 1 when a budget is exceeded")
+	verbose := flag.Bool("v", false, "tell what is measured, on stderr")
+	flag.Parse()
+	for _, s := range strings.Split(*sizes, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > 200 {
+			fmt.Fprintf(os.Stderr, "bench: size %q is not a number from 1 to 200\n", s)
+			os.Exit(2)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	var r report
+	if err := guard(ctx, *verbose, func(t *tb) { measure(t, &r, o) }); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		if ctx.Err() != nil {
+			os.Exit(130)
+		}
+		os.Exit(1)
+	}
+	if err := r.print(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	if over := r.over(); *check && over > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %d budgets exceeded\n", over)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	sizes  []int
+	rounds int // at least 1
+	full   bool
+}
+
+func measure(t *tb, r *report, o options) {
+	if os.Geteuid() != 0 {
+		t.Fatal(errors.New("containers need root"))
+	}
+	o.rounds = max(o.rounds, 1)
+	memory(t, r, start(t), o)
+
+	d := start(t)
+	f := newFloor(t, d)
+	for _, n := range o.sizes {
+		upDown(t, r, d, f, n, o)
+	}
+	runOnce(t, r, d, f, o)
+	reaction(t, r, d, o)
+	if o.full {
+		growth(t, r, d, o)
+	}
+}
+
+// start runs a daemon as users have it: without debug messages.
+func start(t *tb) *harness.Daemon {
+	d := harness.Start(t, `{"log-level": "info"}`)
+	d.Busybox("busybox")
+	return d
+}
