@@ -94,7 +94,11 @@ func (m *Manager) bringUp(ctx context.Context, b *bridge) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.index != 0 {
-		return nil
+		_, err := m.host.LinkByIndex(b.index)
+		if missing := new(netlink.LinkNotFoundError); !errors.As(err, missing) {
+			return err
+		}
+		b.index = 0 // somebody took the device away
 	}
 	index, fresh, err := m.makeDevice(b)
 	if err != nil {

@@ -20,8 +20,10 @@ import (
 func (m *Manager) hostPrefixes() ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := m.host.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		routes, err := whole(func() ([]netlink.Route, error) {
+			return m.host.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
 			return nil, fmt.Errorf("list routes of the host: %w", err)
 		}
 		for _, r := range routes {
@@ -50,8 +52,8 @@ type hostAddress struct {
 }
 
 func (m *Manager) addresses(family int) ([]hostAddress, error) {
-	addrs, err := m.host.AddrList(nil, family)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	addrs, err := whole(func() ([]netlink.Addr, error) { return m.host.AddrList(nil, family) })
+	if err != nil {
 		return nil, fmt.Errorf("list addresses of the host: %w", err)
 	}
 	var out []hostAddress
@@ -61,6 +63,17 @@ func (m *Manager) addresses(family int) ([]hostAddress, error) {
 		}
 	}
 	return out, nil
+}
+
+// whole repeats a list that changed while it was read, which makes it miss or
+// repeat entries.
+func whole[T any](list func() ([]T, error)) (got []T, err error) {
+	for range 20 {
+		if got, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return got, err
 }
 
 func toPrefix(n *net.IPNet) (netip.Prefix, bool) {

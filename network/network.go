@@ -45,12 +45,8 @@ func (m *Manager) create(ctx context.Context, n network.Network) (Network, error
 	if err != nil {
 		return rec, fmt.Errorf("network %q: %w", n.Name, err)
 	}
-	switch rec.Bridge = opts.bridge; {
-	case rec.Bridge != "":
-	case n.Name == DefaultName && m.cfg.Instance == "":
-		rec.Bridge = "gantry0"
-	default:
-		rec.Bridge = m.device("gb", n.ID)
+	if rec.Bridge = opts.bridge; rec.Bridge == "" {
+		rec.Bridge = m.bridgeName(n)
 	}
 	if err := m.jobs.wait(ctx, deviceJob(rec.Bridge)); err != nil {
 		return rec, err
@@ -232,8 +228,8 @@ func (m *Manager) List() []Network {
 	_, have := m.networks[DefaultName]
 	m.mu.Unlock()
 	if !have {
-		out = append(out, Network{Network: m.defaultNetwork()})
-		out[len(out)-1].Bridge = "gantry0"
+		n := m.defaultNetwork()
+		out = append(out, Network{Network: n, Bridge: m.bridgeName(n)})
 	}
 	for name, driver := range map[string]string{HostName: "host", NoneName: "null"} {
 		out = append(out, Network{Network: network.Network{
@@ -276,6 +272,13 @@ func (m *Manager) defaultNetwork() network.Network {
 		IPAM:    network.IPAM{Driver: "default"},
 		Options: map[string]string{optDefault: "true"},
 	}
+}
+
+func (m *Manager) bridgeName(n network.Network) string {
+	if n.Name == DefaultName && m.cfg.Instance == "" {
+		return "gantry0"
+	}
+	return m.device("gb", n.ID)
 }
 
 func (m *Manager) builtinID(name string) string {

@@ -99,17 +99,17 @@ func (o *outside) serve(port uint16, name string) {
 	o.inside(func() error { return serve(o.TB, fmt.Sprintf("[::]:%d", port), name) })
 }
 
-// routeLoopback makes the outside machine send packets for 127.0.0.2 here.
-func (o *outside) routeLoopback() {
-	o.Helper()
-	o.inside(func() error {
-		l, err := netlink.LinkByName("wire")
+// routeLoopback makes a machine send packets for 127.0.0.2 to a neighbour.
+func (c *container) routeLoopback(device string, neighbour netip.Addr) {
+	c.Helper()
+	c.inside(func() error {
+		l, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
 		}
 		if err := netlink.RouteDel(&netlink.Route{Dst: ipNet(netip.AddrFrom4([4]byte{127, 0, 0, 0}), 8), Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST}); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
-		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(netip.AddrFrom4([4]byte{127, 0, 0, 2}), 32), Gw: o.host.AsSlice()})
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(netip.AddrFrom4([4]byte{127, 0, 0, 2}), 32), Gw: neighbour.AsSlice()})
 	})
 }

@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -12,7 +11,7 @@ import (
 	"gantry/network/proxy"
 
 	"github.com/containerd/errdefs"
-	"github.com/hashicorp/go-multierror"
+	"github.com/containerd/log"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -127,12 +126,13 @@ func (m *Manager) Publish(ctx context.Context, id string, wanted []Port) ([]Port
 	for i, b := range done {
 		out[i] = b.port
 	}
-	return out, m.forgetFlows(done)
+	m.forgetFlows(ctx, done)
+	return out, nil
 }
 
 // Unpublish closes all published ports of a sandbox; one that is not known has
 // none.
-func (m *Manager) Unpublish(_ context.Context, id string) error {
+func (m *Manager) Unpublish(ctx context.Context, id string) error {
 	sb, err := m.lockSandbox(id, false)
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -141,11 +141,11 @@ func (m *Manager) Unpublish(_ context.Context, id string) error {
 		return err
 	}
 	defer sb.mu.Unlock()
-	return m.unpublish(sb)
+	return m.unpublish(ctx, sb)
 }
 
 // unpublish needs sb.mu.
-func (m *Manager) unpublish(sb *sandbox) error {
+func (m *Manager) unpublish(ctx context.Context, sb *sandbox) error {
 	if len(sb.bindings) == 0 {
 		return nil
 	}
@@ -153,15 +153,14 @@ func (m *Manager) unpublish(sb *sandbox) error {
 	for _, b := range sb.bindings {
 		b.forwards(remove)
 	}
-	var merr *multierror.Error
-	merr = multierror.Append(merr, m.fw.Forward(nil, fronts(remove)))
+	err := m.fw.Forward(nil, fronts(remove))
 	for _, b := range sb.bindings {
 		b.close()
 		m.forgetPort(b)
 	}
-	merr = multierror.Append(merr, m.forgetFlows(sb.bindings))
+	m.forgetFlows(ctx, sb.bindings)
 	sb.bindings = nil
-	return wrap(merr.ErrorOrNil(), "network sandbox %q: unpublish ports", sb.id)
+	return wrap(err, "network sandbox %q: unpublish ports", sb.id)
 }
 
 // retarget points published ports to the address that the gateway endpoint has
@@ -234,7 +233,7 @@ func (b *binding) close() {
 
 // forgetFlows makes the kernel forget UDP flows from before the ports changed:
 // they would go on as they were decided then, as long as they do not pause.
-func (m *Manager) forgetFlows(bindings []*binding) error {
+func (m *Manager) forgetFlows(ctx context.Context, bindings []*binding) {
 	var filter staleFlows
 	for _, b := range bindings {
 		if b.proto == unix.IPPROTO_UDP {
@@ -242,15 +241,13 @@ func (m *Manager) forgetFlows(bindings []*binding) error {
 		}
 	}
 	if len(filter) == 0 {
-		return nil
+		return
 	}
-	var merr *multierror.Error
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter); err != nil && !errors.Is(err, unix.ENOENT) {
-			merr = multierror.Append(merr, fmt.Errorf("forget UDP flows: %w", err))
+		if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter); err != nil {
+			log.G(ctx).WithError(err).Warn("UDP clients of a published port may have to pause before they find its new container")
 		}
 	}
-	return merr.ErrorOrNil()
 }
 
 // staleFlows matches UDP flows to ports that were just published or closed.

@@ -166,7 +166,7 @@ func (m *Manager) Ensure(ctx context.Context, want Sandbox) (Result, error) {
 	if err := m.ensure(ctx, sb, want.Endpoints); err != nil {
 		err = fmt.Errorf("network sandbox %q: %w", want.ID, err)
 		if fresh {
-			m.release(sb)
+			err = errors.Join(err, m.release(ctx, sb))
 		}
 		return Result{}, err
 	}
@@ -319,7 +319,7 @@ func (m *Manager) Disconnect(ctx context.Context, id, network string) error {
 // Release takes a sandbox away: published ports, names, and, in the background,
 // interfaces, addresses and the namespace (see Flush). One that is not known is
 // looked for on the host.
-func (m *Manager) Release(_ context.Context, id string) error {
+func (m *Manager) Release(ctx context.Context, id string) error {
 	sb, err := m.lockSandbox(id, false)
 	if errdefs.IsNotFound(err) {
 		if idPattern.MatchString(id) && ns.Pinned(m.Path(id)) && !m.jobs.busy(id) {
@@ -331,13 +331,13 @@ func (m *Manager) Release(_ context.Context, id string) error {
 		return err
 	}
 	defer sb.mu.Unlock()
-	return m.release(sb)
+	return m.release(ctx, sb)
 }
 
 // release does what Release says. The caller holds sb.mu.
-func (m *Manager) release(sb *sandbox) error {
+func (m *Manager) release(ctx context.Context, sb *sandbox) error {
 	var merr *multierror.Error
-	merr = multierror.Append(merr, m.unpublish(sb))
+	merr = multierror.Append(merr, m.unpublish(ctx, sb))
 	sb.closeSockets()
 	endpoints := sb.endpoints
 	sb.endpoints, sb.gone = nil, true

@@ -72,8 +72,8 @@ func (m *Manager) sweepForwards() error {
 }
 
 func (m *Manager) sweepLinks(keep func(string) bool) error {
-	links, err := m.host.LinkList()
-	if err != nil && len(links) == 0 {
+	links, err := whole(m.host.LinkList)
+	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	kept := m.keptDevices(keep)

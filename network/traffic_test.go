@@ -172,14 +172,20 @@ table ip6 filter {
 		type filter hook forward priority filter; policy drop;
 	}
 }
+table inet firewalld {
+	chain filter_FORWARD {
+		type filter hook forward priority filter + 10; policy accept;
+		reject with icmpx admin-prohibited
+	}
+}
 table inet other {
 	chain forward {
 		type filter hook forward priority filter + 10; policy drop;
 	}
 }
 `
-		nftables(t, ruleset, "-f", "-")
-		before := nftables(t, "", "list", "ruleset")
+		nftCommand(t, ruleset, "-f", "-")
+		before := nftCommand(t, "", "list", "ruleset")
 		w.network("front", network.CreateRequest{EnableIPv6: yes()})
 		a, b := w.container("a", Endpoint{Network: "front"}), w.container("b", Endpoint{Network: "front"})
 		b.serve(80, "b")
@@ -200,23 +206,23 @@ table inet other {
 		}
 		check()
 		// somebody reloads the host's rules: the next container brings ours back
-		nftables(t, ruleset, "-f", "-")
+		nftCommand(t, ruleset, "-f", "-")
 		later := w.container("later", Endpoint{Network: "front"})
 		check()
-		rules := nftables(t, "", "list", "ruleset")
+		rules := nftCommand(t, "", "list", "ruleset")
 		last := w.container("last", Endpoint{Network: "front"})
-		if again := nftables(t, "", "list", "ruleset"); strings.Count(again, "\n") != strings.Count(rules, "\n") {
+		if again := nftCommand(t, "", "list", "ruleset"); strings.Count(again, "\n") != strings.Count(rules, "\n") {
 			t.Errorf("rules grew:\n%s\nfrom:\n%s", again, rules)
 		}
 		w.removeAll("front", a, b, later, last)
-		if after := nftables(t, "", "list", "ruleset"); after != before {
+		if after := nftCommand(t, "", "list", "ruleset"); after != before {
 			t.Errorf("others' rules were changed to\n%s\nfrom\n%s", after, before)
 		}
 	})
-	nftables(t, "flush ruleset", "-f", "-")
+	nftCommand(t, "flush ruleset", "-f", "-")
 }
 
-func nftables(t *testing.T, stdin string, args ...string) string {
+func nftCommand(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("nft", args...)
 	cmd.Stdin = strings.NewReader(stdin)
