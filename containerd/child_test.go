@@ -240,6 +240,25 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
+// What a task's interrupted creation or deletion leaves is not in the way of
+// the next one of the same container.
+func TestSweepHalfMadeTask(t *testing.T) {
+	h := open(t)
+	h.load("busybox")
+	h.create("x", "p", "busybox", "true")
+	bundle := h.cfg.State + "/io.containerd.runtime.v2.task/gantry/"
+	for _, dir := range []string{bundle + "x/rootfs/proc", bundle + ".x/rootfs", h.cfg.Root + "/io.containerd.runtime.v2.task/gantry/x"} {
+		h.must(os.MkdirAll(dir, 0o700))
+	}
+	h.must(h.Sweep(h.ctx, func(string) bool { return true }))
+	h.nothingLeft()
+	h.start("x")
+	if x := h.exit("x"); x.Code != 0 {
+		t.Errorf("exit %+v", x)
+	}
+	h.remove("x")
+}
+
 // Sweep removes only what is not to be kept.
 func TestSweepKeeps(t *testing.T) {
 	h := open(t)

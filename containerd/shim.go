@@ -62,7 +62,11 @@ func (s *shim) release() {
 
 func (s *shim) end() {
 	if s.fd >= 0 && !exited(s.fd, shimEnd) {
-		s.log.Warnf("shim at %q has no tasks but runs on", s.at)
+		// It holds a task that containerd does not know, of an interrupted creation.
+		s.log.Warnf("shim at %q has no tasks but runs on, it is killed", s.at)
+		if err := unix.PidfdSendSignal(s.fd, unix.SIGKILL, nil, 0); err == nil {
+			exited(s.fd, shimEnd)
+		}
 	}
 	s.release()
 	if s.keep {

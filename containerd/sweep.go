@@ -13,6 +13,7 @@ import (
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/hashicorp/go-multierror"
@@ -36,8 +37,8 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 		return fmt.Errorf("listing containers: %w", err)
 	}
 	if r.server != nil {
-		// First what could still be creating something, and which runc it was.
-		errs = multierror.Append(errs, r.sweepShims(), r.sweepRunc(ctx))
+		// First what could still be creating something, then what it made.
+		errs = multierror.Append(errs, r.sweepShims(), r.sweepBundles(ctx), r.sweepRunc(ctx))
 	}
 	for _, c := range list {
 		if keep(c.ID) {
@@ -100,6 +101,40 @@ func (r *Runtime) collect(ctx context.Context) error {
 		return fmt.Errorf("garbage collection: %w", err)
 	}
 	return nil
+}
+
+// sweepBundles removes the bundles of tasks that containerd does not know:
+// their creation was under way, and a next one would find them in its way.
+func (r *Runtime) sweepBundles(ctx context.Context) error {
+	ids, err := r.bundleIDs()
+	if err != nil {
+		return err
+	}
+	var errs *multierror.Error
+	for _, id := range ids {
+		if _, err := r.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id}); !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+			continue
+		}
+		dir, err := r.bundle(id)
+		if err == nil {
+			err = mount.UnmountRecursive(filepath.Join(dir, "rootfs"), unix.MNT_DETACH)
+		}
+		if err == nil {
+			err = errors.Join(os.RemoveAll(dir), os.RemoveAll(filepath.Join(r.cfg.Root, taskPlugin, r.cfg.Namespace, id)))
+		}
+		if err != nil {
+			errs = multierror.Append(errs, fmt.Errorf("what is left of a task of container %q: %w", id, err))
+		}
+	}
+	// containerd hides a directory before it removes it, and then overlooks it.
+	for _, parent := range []string{r.cfg.State, r.cfg.Root} {
+		hidden, err := filepath.Glob(filepath.Join(parent, taskPlugin, r.cfg.Namespace, ".*"))
+		errs = multierror.Append(errs, err)
+		for _, dir := range hidden {
+			errs = multierror.Append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errs.ErrorOrNil()
 }
 
 // sweepRunc removes containers that runc has and containerd has not: their
