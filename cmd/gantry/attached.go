@@ -162,6 +162,7 @@ func (a *attached) run(ctx context.Context) error {
 			}
 		case <-signals:
 			a.end(exitInterrupted, false)
+			a.stage.close()
 			if terminal.Is(a.c.err) {
 				fmt.Fprintln(a.c.err) // after the ^C
 			}

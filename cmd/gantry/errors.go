@@ -109,6 +109,8 @@ var (
 	multiHead  = regexp.MustCompile(`(?m)^(.*?)\d+ errors? occurred:\n`)
 	multiItem  = regexp.MustCompile(`(?m)^\s*\* `)
 	blankLines = regexp.MustCompile(`\n\s*\n+`)
+	// a class of error that tells people nothing
+	precondition = regexp.MustCompile(`(?m): failed precondition$`)
 )
 
 // readable turns the text of joined errors into one line per error, without
@@ -118,5 +120,6 @@ func readable(text string) string {
 	text = multiHead.ReplaceAllString(text, "$1\n")
 	text = multiItem.ReplaceAllString(text, "")
 	text = blankLines.ReplaceAllString(text, "\n")
+	text = precondition.ReplaceAllString(text, "")
 	return strings.TrimPrefix(strings.TrimSpace(text), "gantry: ")
 }

@@ -217,6 +217,7 @@ func TestErrorsAsJSON(t *testing.T) {
 func TestReadable(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain": "plain",
+		"it is unhealthy: failed precondition\n  last line":                   "it is unhealthy\n  last line",
 		"2 errors occurred:\n\t* a: no\n\t* b: no\n\n":                        "a: no\nb: no",
 		"1 error occurred:\n\t* step: 2 errors occurred:\n\t* x\n\t* y\n\n\n": "step: \nx\ny",
 		"Error response from daemon: no such container":                       "no such container",

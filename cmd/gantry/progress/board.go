@@ -237,5 +237,5 @@ func line(title, text, details string) string {
 
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
-	return s
+	return strings.TrimSuffix(s, ": failed precondition") // a class of error that tells people nothing
 }
