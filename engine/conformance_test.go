@@ -43,7 +43,7 @@ func newEngine(t *testing.T, shim string) *engine.Engine {
 		}
 	})
 	ctx := context.Background()
-	rt, err := ctd.Open(ctx, ctd.Config{Root: dir + "/data/containerd", State: dir + "/ctd", ExitsDir: dir + "/exits", ShimPath: shim})
+	rt, err := ctd.Open(ctx, ctd.Config{Root: dir + "/data/containerd", State: dir + "/ctd", ExitsDir: dir + "/exits", ShimPath: shim, LogLevel: os.Getenv("GANTRY_TEST_LOG")})
 	if err != nil {
 		t.Fatal(err)
 	}

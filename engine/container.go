@@ -40,6 +40,7 @@ type ctr struct {
 // run is one life of a container's process.
 type run struct {
 	pid      int
+	started  chan struct{} // closed when the runtime has answered the start
 	ended    chan struct{} // closed when the process is gone and all of it is cleaned up
 	stopping bool          // somebody asked it to end: no policy applies
 	keep     bool          // its end is no reason to remove the container

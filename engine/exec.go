@@ -30,12 +30,13 @@ type execution struct {
 	c   *ctr
 	req container.ExecCreateRequest
 
-	mu      sync.Mutex
-	started bool
-	running bool
-	pid     int
-	code    *int
-	ended   chan struct{} // closed when the process is gone
+	mu       sync.Mutex
+	started  bool
+	running  bool
+	pid      int
+	code     *int
+	launched chan struct{} // closed when the runtime has answered the start
+	ended    chan struct{} // closed when the process is gone
 }
 
 func randomID() string {
@@ -45,7 +46,7 @@ func randomID() string {
 }
 
 func (e *Engine) newExec(c *ctr, req container.ExecCreateRequest) *execution {
-	return &execution{id: randomID(), c: c, req: req, ended: make(chan struct{})}
+	return &execution{id: randomID(), c: c, req: req, launched: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // CreateExec prepares a process in a running container; StartExec runs it.
@@ -169,6 +170,7 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 		s = newStream(raw, x.req.Tty, x.req.AttachStdin)
 	}
 	pid, err := e.rt.StartExec(ctx, x.c.id, x.id)
+	close(x.launched)
 	if err != nil {
 		if s != nil {
 			s.Close()
@@ -209,6 +211,12 @@ func (e *Engine) execExited(execID string, code int) {
 	delete(e.running, execID)
 	e.mu.Unlock()
 	if x == nil {
+		return
+	}
+	// one that ends at once must not be deleted while it is being started
+	select {
+	case <-x.launched:
+	case <-e.ctx.Done():
 		return
 	}
 	if err := e.dropExec(x); err != nil {

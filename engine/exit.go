@@ -64,7 +64,18 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 	code, at := x.Code, x.At
 	c.mu.Lock()
 	r := c.run
+	c.mu.Unlock()
 	if r == nil || r.pid != x.Pid {
+		return
+	}
+	// a process that ends at once must not be deleted while it is being started
+	select {
+	case <-r.started:
+	case <-e.ctx.Done():
+		return
+	}
+	c.mu.Lock()
+	if c.run != r {
 		c.mu.Unlock()
 		return
 	}

@@ -61,7 +61,8 @@ func (e *Engine) adopt(ctx context.Context) error {
 // adoptRunning goes on supervising a process that outlived its daemon.
 func (e *Engine) adoptRunning(ctx context.Context, c *ctr, t ctd.Task) {
 	rec := c.record()
-	r := &run{pid: t.Pid, ended: make(chan struct{})}
+	r := &run{pid: t.Pid, started: make(chan struct{}), ended: make(chan struct{})}
+	close(r.started)
 	c.mu.Lock()
 	c.run = r
 	if !c.st.alive() || c.st.StartedAt.IsZero() { // the daemon died between its start and the note of it

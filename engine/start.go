@@ -90,39 +90,47 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	e.connectPending(ctx, c)
 
 	started := time.Now()
-	r := &run{pid: pid, ended: make(chan struct{})}
+	r := &run{pid: pid, started: make(chan struct{}), ended: make(chan struct{})}
+	// It counts as running before it does: a process that ends at once is still
+	// to be cleaned up when StartTask returns, and nobody may start it again.
 	c.mu.Lock()
+	before := c.st
 	c.run = r
+	c.st.Status, c.st.Pid, c.st.StartedAt, c.st.Error, c.st.ExitCode = container.StateRunning, pid, started, "", 0
+	c.st.OOMKilled, c.st.Stopped = false, false
+	if c.st.Health = nil; newCheck(rec.Config.Healthcheck) != nil {
+		c.st.Health = &container.Health{Status: container.Starting}
+	}
 	c.mu.Unlock()
-	if err := e.rt.StartTask(ctx, c.id); err != nil {
-		c.mu.Lock()
-		c.run = nil
-		c.mu.Unlock()
+	err = e.rt.StartTask(ctx, c.id)
+	c.mu.Lock()
+	if err != nil {
+		c.run, c.st = nil, before
+	}
+	c.mu.Unlock()
+	close(r.started)
+	if err != nil {
 		return undo(err)
 	}
 	c.mu.Lock()
-	if c.run == r { // else it has ended already, and the end has been noted
-		c.st.Status, c.st.Pid, c.st.StartedAt, c.st.Error, c.st.ExitCode = container.StateRunning, pid, started, "", 0
-		c.st.OOMKilled, c.st.Stopped = false, false
-		if c.st.Health = nil; newCheck(rec.Config.Healthcheck) != nil {
-			c.st.Health = &container.Health{Status: container.Starting}
-		}
-	}
+	alive := c.run == r
 	if serr := c.saveLocked(); serr != nil {
 		log.G(ctx).WithError(serr).Warnf("container %q: state is not on disk", rec.Name)
 	}
-	alive := c.run == r
 	c.mu.Unlock()
 	e.emitContainer(c, events.ActionStart, nil)
 	if alive {
 		e.net.SetLive(c.id, true)
 		m := e.watchHealth(c, started)
 		c.mu.Lock()
-		if c.run == r {
+		if alive = c.run == r; alive {
 			r.health, m = m, nil
 		}
 		c.mu.Unlock()
-		m.stop()
+		if !alive { // it ended meanwhile
+			e.net.SetLive(c.id, false)
+			m.stop()
+		}
 	}
 	return nil
 }

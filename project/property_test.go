@@ -228,10 +228,10 @@ func TestOrderAndClosure(t *testing.T) {
 		}
 		if cyclic {
 			text := err.Error()
-			_, chain, _ := strings.Cut(text, "circle: ")
+			_, chain, _ := strings.Cut(text, "cycle: ")
 			names := strings.Split(chain, " -> ")
 			if len(names) < 2 || names[0] != names[len(names)-1] {
-				t.Fatalf("no circle named: %s", text)
+				t.Fatalf("no cycle named: %s", text)
 			}
 			for i := range len(names) - 1 {
 				if !slices.Contains(edges[names[i]], names[i+1]) {
