@@ -1,13 +1,17 @@
 package api
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 )
@@ -124,5 +128,57 @@ func TestListenOnLoopback(t *testing.T) {
 			t.Errorf("%s listens on %s", host, ip)
 		}
 		ls[0].Close()
+	}
+}
+
+// Sockets that systemd opened are taken over: a child gets one as systemd
+// passes them on, and answers on it.
+func TestListenOnSocketsOfSystemd(t *testing.T) {
+	const role = "GANTRY_API_TEST_ACTIVATED"
+	if os.Getenv(role) != "" {
+		ls, err := Listen([]string{"fd://"}, "")
+		if err != nil || len(ls) != 1 {
+			t.Fatalf("got %v, %v", ls, err)
+		}
+		conn, err := ls[0].Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write([]byte("activated"))
+		conn.Close()
+		return
+	}
+	path := filepath.Join(socketDir(t), "s.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.(*net.UnixListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(testContext(t), "sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run '^TestListenOnSocketsOfSystemd$'`, self)
+	cmd.Env = append(os.Environ(), role+"=1", "LISTEN_FDS=1")
+	cmd.ExtraFiles = []*os.File{file}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dialQuiet(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(conn)
+	if werr := cmd.Wait(); werr != nil || err != nil || string(got) != "activated" {
+		t.Errorf("got %q, %v; the child: %v\n%s", got, err, werr, out.String())
 	}
 }
