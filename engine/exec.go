@@ -155,7 +155,7 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 		e.mu.Lock()
 		delete(e.running, x.id)
 		e.mu.Unlock()
-		x.finish(126)
+		x.finish(startFailure(err))
 		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
 	}
 	if err := e.rt.Exec(ctx, ctd.ExecOptions{ContainerID: x.c.id, ExecID: x.id, Process: p, Stdin: io.stdin, Stdout: io.stdout, Stderr: io.stderr}); err != nil {

@@ -113,8 +113,8 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 	}
 	remove := c.rec.HostConfig.AutoRemove && !again && !r.keep
 	c.mu.Unlock()
-	close(r.ended)
 	e.emitContainer(c, events.ActionDie, map[string]string{"exitCode": strconv.Itoa(code), "execDuration": strconv.Itoa(int(ran.Seconds()))})
+	close(r.ended)
 	if remove {
 		if err := e.remove(ctx, c, RemoveOptions{Force: true, Volumes: true}); ignoreNotFound(err) != nil {
 			log.G(ctx).WithError(err).Warnf("container %q was to be removed at its end", name)

@@ -141,8 +141,11 @@ func (e *Engine) sweep(ctx context.Context) error {
 	errs = append(errs, e.net.Sweep(ctx, known), e.rt.Sweep(ctx, known))
 	for _, c := range e.all() {
 		st := c.state()
-		if st.Status == container.StateRemoving {
+		switch {
+		case st.Status == container.StateRemoving:
 			errs = append(errs, e.erase(ctx, c, st.RemoveVolumes))
+		case st.Status == container.StateExited && c.record().HostConfig.AutoRemove:
+			errs = append(errs, e.erase(ctx, c, true))
 		}
 	}
 	socks, _ := filepath.Glob(filepath.Join(e.cfg.RunRoot, "io", "*.sock"))

@@ -28,11 +28,18 @@ func (e *Engine) StartContainer(ctx context.Context, ref string) error {
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
-	defer c.unlock()
 	c.mu.Lock()
 	c.backOff, c.st.RestartCount = 0, 0
+	remove := c.rec.HostConfig.AutoRemove
 	c.mu.Unlock()
-	return e.start(ctx, c)
+	err = e.start(ctx, c)
+	c.unlock()
+	if err != nil && remove && !errdefs.IsNotModified(err) {
+		cctx, cancel := e.cleanupContext()
+		defer cancel()
+		err = errJoin(err, e.remove(cctx, c, RemoveOptions{Force: true, Volumes: true}))
+	}
+	return err
 }
 
 // start makes a run. The container's operation lock is held.

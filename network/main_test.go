@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -303,12 +304,8 @@ func ask(network, address string) (name, peer string, err error) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(bound))
 	if strings.HasPrefix(network, "udp") {
-		if _, err := conn.Write([]byte("?")); err != nil {
-			return "", "", err
-		}
-		buf := make([]byte, 64)
-		n, err := conn.Read(buf)
-		return string(buf[:n]), "", err
+		name, err = tryAndTryAgain(conn)
+		return name, "", err
 	}
 	all, err := io.ReadAll(conn)
 	name, peer, _ = strings.Cut(string(all), " ")
@@ -356,16 +353,31 @@ func (c *container) unreachable(network, address string) {
 }
 
 func udpExchange(c net.Conn, want string) error {
-	_ = c.SetDeadline(time.Now().Add(bound))
-	if _, err := c.Write([]byte("?")); err != nil {
-		return err
-	}
-	buf := make([]byte, 64)
-	n, err := c.Read(buf)
-	if err != nil || string(buf[:n]) != want {
-		return fmt.Errorf("%q answered, %v; want %q", buf[:n], err, want)
+	got, err := tryAndTryAgain(c)
+	if err != nil || got != want {
+		return fmt.Errorf("%q answered, %v; want %q", got, err, want)
 	}
 	return nil
+}
+
+// tryAndTryAgain asks as UDP clients do: packets may be lost, and are while an
+// interface comes up.
+func tryAndTryAgain(c net.Conn) (answer string, err error) {
+	buf := make([]byte, 64)
+	for range int(bound / silence) {
+		_ = c.SetDeadline(time.Now().Add(silence))
+		if _, err = c.Write([]byte("?")); err != nil {
+			return "", err
+		}
+		var n int
+		if n, err = c.Read(buf); err == nil {
+			return string(buf[:n]), nil
+		}
+		if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Timeout() {
+			return "", err
+		}
+	}
+	return "", err
 }
 
 func hostPort(ip any, port uint16) string { return net.JoinHostPort(fmt.Sprint(ip), fmt.Sprint(port)) }

@@ -99,17 +99,24 @@ func (o *outside) serve(port uint16, name string) {
 	o.inside(func() error { return serve(o.TB, fmt.Sprintf("[::]:%d", port), name) })
 }
 
-// routeLoopback makes a machine send packets for 127.0.0.2 to a neighbour.
-func (c *container) routeLoopback(device string, neighbour netip.Addr) {
+// routeLoopback makes a machine send packets for a loopback address to a
+// neighbour, as an attacker on the same wire can.
+func (c *container) routeLoopback(to netip.Addr, device string, neighbour netip.Addr) {
 	c.Helper()
 	c.inside(func() error {
 		l, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
 		}
-		if err := netlink.RouteDel(&netlink.Route{Dst: ipNet(netip.AddrFrom4([4]byte{127, 0, 0, 0}), 8), Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST}); err != nil && !errors.Is(err, unix.ESRCH) {
+		for _, local := range []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")} {
+			r := netlink.Route{Dst: ipNet(local.Addr(), local.Bits()), Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST}
+			if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+		if err := sysctl("net/ipv4/conf/all/route_localnet", "1"); err != nil {
 			return err
 		}
-		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(netip.AddrFrom4([4]byte{127, 0, 0, 2}), 32), Gw: neighbour.AsSlice()})
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(to, 32), Gw: neighbour.AsSlice()})
 	})
 }

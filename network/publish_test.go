@@ -80,15 +80,14 @@ func TestPublishOnOneAddress(t *testing.T) {
 	w.answered("b", "tcp", hostPort(o.host6, got[2].HostPort))
 	w.answered("b", "tcp", hostPort("::1", got[3].HostPort))
 	// a neighbour on the wire must not get at 127.0.0.1 by sending there
-	o.inside(func() error { return sysctl("net/ipv4/conf/all/route_localnet", "1") })
-	o.routeLoopback("wire", o.host)
-	o.unreachable("tcp", hostPort("127.0.0.2", got[0].HostPort))
+	lo := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	o.routeLoopback(lo, "wire", o.host)
+	o.unreachable("tcp", hostPort(lo, got[0].HostPort))
 	// nor a container at the host's loopback services
-	service := hostPort("127.0.0.2", w.freePort())
+	service := hostPort(lo.Next(), w.freePort())
 	w.must(serve(t, service, "host"))
 	w.answered("host", "tcp", service)
-	b.inside(func() error { return sysctl("net/ipv4/conf/all/route_localnet", "1") })
-	b.routeLoopback("eth0", b.as[0].Gateway4)
+	b.routeLoopback(lo.Next(), "eth0", b.as[0].Gateway4)
 	b.unreachable("tcp", service)
 	_, err := w.Publish(w.ctx(), b.id, []Port{{ContainerPort: 80, HostIP: netip.MustParseAddr("203.0.113.77")}})
 	if !errdefs.IsInvalidArgument(err) {

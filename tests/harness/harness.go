@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -67,7 +68,7 @@ type Daemon struct {
 }
 
 // Start runs a daemon. At the test's end everything of it is removed, and the
-// test fails if something stays.
+// test fails if something stays. config are lines of its daemon.json.
 func Start(t testing.TB, config ...string) *Daemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "gt-")
@@ -75,10 +76,10 @@ func Start(t testing.TB, config ...string) *Daemon {
 		t.Fatal(err)
 	}
 	d := &Daemon{T: t, Dir: dir, Host: "unix://" + dir + "/run/gantry.sock", bin: Binaries(t)}
-	if len(config) == 0 {
-		config = []string{"{}"}
-	}
-	d.Write("daemon.json", config[0])
+	// subnets of its own: another daemon must not take them while this one is down
+	pool := fmt.Sprintf("10.%d.%d.0/20", 64+rand.IntN(128), 16*rand.IntN(16))
+	config = append(config, fmt.Sprintf(`"default-address-pools": [{"base": %q, "size": 26}]`, pool))
+	d.Write("daemon.json", "{\n"+strings.Join(config, ",\n")+"\n}\n")
 	d.Launch()
 	t.Cleanup(d.cleanup)
 	return d

@@ -175,10 +175,13 @@ func (d *Daemon) wipe() {
 		for _, pattern := range []string{"/sys/fs/cgroup/gantry-" + tag + "*", "/sys/fs/cgroup/*/gantry-" + tag + "*"} {
 			parents, _ := filepath.Glob(pattern)
 			for _, p := range parents {
-				children, _ := filepath.Glob(p + "/*/")
-				for _, c := range append(children, p) {
-					err = errors.Join(err, os.Remove(c))
+				entries, _ := os.ReadDir(p)
+				for _, e := range entries {
+					if e.IsDir() {
+						err = errors.Join(err, os.Remove(filepath.Join(p, e.Name())))
+					}
 				}
+				err = errors.Join(err, os.Remove(p))
 			}
 		}
 		return err
