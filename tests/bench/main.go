@@ -84,7 +84,7 @@ func measure(t *tb, r *report, o options) {
 
 // start runs a daemon as users have it: without debug messages.
 func start(t *tb) *harness.Daemon {
-	d := harness.Start(t, `{"log-level": "info"}`)
+	d := harness.Start(t)
 	d.Busybox("busybox")
 	return d
 }
