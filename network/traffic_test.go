@@ -6,7 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	filter "gantry/network/nft"
+
 	"github.com/moby/moby/api/types/network"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestSameNetworkIsReachableOthersAreNot(t *testing.T) {
@@ -21,9 +25,9 @@ func TestSameNetworkIsReachableOthersAreNot(t *testing.T) {
 		t.Errorf("b sees %s, want %s", peer, a.addr("front"))
 	}
 	a.reaches("b", "udp", hostPort(b.addr("front"), 80))
+	w.answered("c", "tcp", hostPort(c.addr("back"), 80)) // the host reaches all
 	a.unreachable("tcp", hostPort(c.addr("back"), 80))
 	a.unreachable("udp", hostPort(c.addr("back"), 80))
-	w.answered("c", "tcp", hostPort(c.addr("back"), 80)) // the host reaches all
 }
 
 func unmap(s string) netip.Addr {
@@ -72,17 +76,26 @@ func TestOutsideIsReachedFromTheHostsAddress(t *testing.T) {
 		t.Errorf("outside sees %s, want the container's %s", peer, b.addr("plain"))
 	}
 	c, d := w.container("c", Endpoint{Network: "inner"}), w.container("d", Endpoint{Network: "inner"})
-	d.serve(80, "d")
-	c.reaches("d", "tcp", hostPort(d.addr("inner"), 80))
+	c.serve(80, "c")
+	d.reaches("c", "tcp", hostPort(c.addr("inner"), 80))
 	c.unreachable("tcp", hostPort(o.self, 80))
+	// not even with routes in both directions, and whoever else translates
+	o.routeTo(c.as[0].IPv4)
+	c.inside(func() error { return netlink.RouteAdd(&netlink.Route{Gw: nth(c.as[0].IPv4.Masked(), 1).AsSlice()}) })
+	c.unreachable("tcp", hostPort(o.self, 80))
+	o.unreachable("tcp", hostPort(c.addr("inner"), 80))
+	front := filter.Frontend{IP: o.host, Proto: unix.IPPROTO_TCP, Port: w.freePort()}
+	w.must(w.fw.Forward(map[filter.Frontend]netip.AddrPort{front: netip.AddrPortFrom(c.addr("inner"), 80)}, nil))
+	w.answered("c", "tcp", hostPort(o.host, front.Port)) // it is: the host itself gets there
+	o.unreachable("tcp", hostPort(o.host, front.Port))
+	w.must(w.fw.Forward(nil, []filter.Frontend{front}))
 	if c.as[0].Gateway4.IsValid() {
 		t.Errorf("a container of an internal network has the gateway %s", c.as[0].Gateway4)
 	}
 	// nobody outside reaches what was not published
 	b.serve(80, "b")
+	w.answered("b", "tcp", hostPort(b.addr("plain"), 80))
 	o.unreachable("tcp", hostPort(b.addr("plain"), 80))
-	o.routeTo(d.as[0].IPv4)
-	o.unreachable("tcp", hostPort(d.addr("inner"), 80))
 }
 
 // Both ways: by isolated ports, and by rules where the packet filter sees what
@@ -92,9 +105,11 @@ func TestNoTrafficBetweenContainersOfOneNetwork(t *testing.T) {
 	w.bridgedTraffic(func(filtered bool) {
 		w.network("apart", network.CreateRequest{Options: map[string]string{optICC: "false"}})
 		a, b := w.container("a", Endpoint{Network: "apart"}), w.container("b", Endpoint{Network: "apart"})
+		a.serve(80, "a")
 		b.serve(80, "b")
-		a.unreachable("tcp", hostPort(b.addr("apart"), 80))
 		w.answered("b", "tcp", hostPort(b.addr("apart"), 80))
+		w.answered("a", "tcp", hostPort(a.addr("apart"), 80))
+		a.unreachable("tcp", hostPort(b.addr("apart"), 80))
 		ports := w.publish(b, Port{ContainerPort: 80})
 		a.reaches("b", "tcp", hostPort(b.as[0].Gateway4, ports[0].HostPort))
 		w.removeAll("apart", a, b)
