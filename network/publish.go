@@ -253,6 +253,8 @@ func (m *Manager) forgetFlows(ctx context.Context, bindings []*binding) {
 // staleFlows matches UDP flows to ports that were just published or closed.
 type staleFlows []*binding
 
+var _ netlink.CustomConntrackFilter = staleFlows(nil)
+
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
 func (s staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	if flow.Forward.Protocol != unix.IPPROTO_UDP {

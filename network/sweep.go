@@ -10,7 +10,7 @@ import (
 	"gantry/network/nft"
 
 	"github.com/hashicorp/go-multierror"
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Sweep removes what a daemon of this instance left behind without a record:
@@ -52,12 +52,11 @@ func (m *Manager) sweepNamespaces(keep func(string) bool) error {
 // published again.
 func (m *Manager) sweepForwards() error {
 	var stale []nft.Frontend
-	// Each under the lock of its sandbox would be exact but slow: a port that is
-	// published right now has its socket's entry already.
+	// A port that is being published right now has its entry in m.ports already.
 	m.mu.Lock()
 	for front := range m.fw.Forwards() {
 		proto := "tcp"
-		if front.Proto == 17 {
+		if front.Proto == unix.IPPROTO_UDP {
 			proto = "udp"
 		}
 		if _, held := m.ports[heldPort{front.IP, proto, front.Port}]; !held {
@@ -127,5 +126,3 @@ func (m *Manager) keptDevices(keep func(string) bool) map[string]bool {
 	}
 	return kept
 }
-
-var _ netlink.CustomConntrackFilter = staleFlows(nil)
