@@ -136,9 +136,7 @@ func (w *world) echo(c *container, port uint16) string {
 
 // After a reboot records are all there is.
 func TestRebootRestores(t *testing.T) {
-	w := newWorldWith(t, func(cfg *Config) { // its own addresses: while they are gone, others must not take them
-		cfg.Pools = []Pool{{Base: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64 + byte(os.Getpid()>>8)&63, byte(os.Getpid()), 0}), 24), Size: 26}}
-	})
+	w := newWorld(t)
 	n := w.network("front", network.CreateRequest{EnableIPv6: yes(), Options: map[string]string{optMTU: "1400"}, Labels: map[string]string{"a": "b"}})
 	a, b := w.container("a", Endpoint{Network: "front"}), w.container("b", Endpoint{Network: "front"})
 	d := w.container("d", Endpoint{Network: DefaultName})

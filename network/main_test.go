@@ -98,6 +98,10 @@ func newWorldWith(t testing.TB, change func(*Config)) *world {
 	w := &world{TB: t, cfg: Config{
 		Instance: "t" + hex.EncodeToString(tag), RunDir: filepath.Join(dir, "netns"), StateDir: filepath.Join(dir, "networks"),
 	}}
+	// Addresses of its own: while a test has taken its bridges away, others must
+	// not choose their subnets.
+	pool := netip.AddrFrom4([4]byte{100, 64 | tag[0]&63, tag[1] & 0xe0, 0})
+	w.cfg.Pools = []Pool{{Base: netip.PrefixFrom(pool, 19), Size: 25}}
 	change(&w.cfg)
 	w.Manager = w.open()
 	t.Cleanup(w.destroy)
