@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"gantry/network/nft"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -49,7 +51,7 @@ func (d *Daemon) Leaks() []string {
 		}
 	}
 	for _, l := range strings.Split(command("nft", "list", "ruleset"), "\n") {
-		if strings.Contains(l, tag) && !strings.HasPrefix(strings.TrimSpace(l), "table ") {
+		if strings.Contains(l, tag) {
 			add("nft", strings.TrimSpace(l))
 		}
 	}
@@ -165,10 +167,8 @@ func (d *Daemon) wipe() {
 			command("ip", "link", "del", name)
 		}
 	}
-	for _, l := range strings.Split(command("nft", "list", "tables"), "\n") {
-		if strings.Contains(l, tag) {
-			command("nft", append([]string{"delete"}, strings.Fields(l)...)...)
-		}
+	if err := nft.New(tag).Remove(); err != nil {
+		d.T.Errorf("remove the packet filter's rules: %v", err)
 	}
 	Eventually(d.T, "the killed containers' cgroups can be removed", func() error {
 		var err error
