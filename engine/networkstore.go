@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 )
@@ -104,6 +105,10 @@ func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
 	}
 	if err := e.net.Remove(ctx, n.ID); err != nil {
 		return err
+	}
+	// whoever takes a network down is not to find its interfaces afterwards
+	if err := e.net.Flush(ctx); err != nil {
+		log.G(ctx).WithError(err).Warn("not everything of removed containers could be taken off the host's network; the next start tries again")
 	}
 	e.emit(events.NetworkEventType, events.ActionDestroy, n.ID, map[string]string{"name": n.Name, "type": n.Driver})
 	return nil
