@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -48,6 +49,8 @@ type Engine struct {
 
 	exclusives *locker.Locker // work on one thing by one at a time, by its name
 
+	eager chan struct{} // one for each eager probe in flight: they take half of the cores at most
+
 	cgroups sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
 
 	mu         sync.RWMutex
@@ -75,6 +78,7 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 		cfg: cfg, rt: rt, net: net, volumes: vols, bus: newBus(), facts: facts,
 		containers: map[string]*ctr{}, names: map[string]string{}, execs: map[string]*execution{},
 		running: map[string]*execution{}, projects: map[string]*projectLock{}, exclusives: locker.New(),
+		eager: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.adopt(ctx); err != nil {

@@ -15,8 +15,8 @@ const (
 	probeStartInterval = 5 * time.Second
 	probeRetries       = 3
 	probeEagerFirst    = 50 * time.Millisecond
-	probeEagerShare    = 8 // eager probes are an eighth of the time since the start apart
-	probeEagerRest     = 3 // and rest three times as long as a probe takes
+	probeEagerShare    = 32 // eager probes are this part of the time since the start apart
+	probeEagerRest     = 2  // and rest twice as long as a probe takes
 	probeResultsKept   = 5
 	probeOutputKept    = 4096
 )
@@ -54,9 +54,10 @@ func newCheck(h *container.HealthConfig) *check {
 //
 // Besides the scheduled probes there are eager ones until the first success:
 // 50 ms after the start, then at distances that grow with the time since the
-// start, so that a late success is noticed at most an eighth late, and probing
-// takes at most a quarter of the time. An eager failure counts for nothing; one
-// success makes the container healthy.
+// start, so that a late success is noticed a few hundredths late, and probing
+// takes at most a third of the time. An eager failure counts for nothing; one
+// success makes the container healthy. Of many containers that start at once
+// only some are probed eagerly at a time: see Engine.eager.
 type pulse struct {
 	check
 	started   time.Time

@@ -55,8 +55,18 @@ func (e *Engine) watchHealth(c *ctr, started time.Time) *monitor {
 				p.skip(time.Now())
 				continue
 			}
+			if !counts {
+				select {
+				case e.eager <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+			}
 			began := time.Now()
 			code, output := e.probe(ctx, c, chk)
+			if !counts {
+				<-e.eager
+			}
 			if ctx.Err() != nil {
 				return
 			}
