@@ -9,12 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"gantry/engine"
 	"gantry/network"
 
 	"github.com/containerd/errdefs"
@@ -79,7 +81,14 @@ func Load(path string, asked bool) (Config, error) {
 	if err := d.Decode(&c); err != nil {
 		return c, fmt.Errorf("daemon configuration %s%s: %w: %w", path, lineOf(b, err), err, errdefs.ErrInvalidArgument)
 	}
-	return c, c.check()
+	if _, err := d.Token(); err != io.EOF {
+		line := 1 + bytes.Count(b[:d.InputOffset()], []byte("\n"))
+		return c, fmt.Errorf("daemon configuration %s:%d: more follows after the object's end: %w", path, line, errdefs.ErrInvalidArgument)
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("daemon configuration %s: %w", path, err)
+	}
+	return c, nil
 }
 
 // lineOf tells the line of a JSON error, where the error knows its place.
@@ -112,11 +121,20 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s %q must be an absolute path: %w", p.key, p.path, errdefs.ErrInvalidArgument)
 		}
 	}
+	if filepath.Clean(c.DataRoot) == filepath.Clean(c.ExecRoot) {
+		return fmt.Errorf("data-root and exec-root are both %q: a reboot empties the one and must leave the other: %w", c.DataRoot, errdefs.ErrInvalidArgument)
+	}
 	if len(c.ExecRoot) > maxExecRoot {
 		return fmt.Errorf("exec-root %q is longer than %d characters, sockets below it would not fit the kernel's limit: %w", c.ExecRoot, maxExecRoot, errdefs.ErrInvalidArgument)
 	}
-	if c.LogDriver != "json-file" && c.LogDriver != "none" {
-		return fmt.Errorf("log-driver %q is not supported, use json-file or none: %w", c.LogDriver, errdefs.ErrInvalidArgument)
+	if c.LogDriver == "" {
+		return fmt.Errorf("log-driver is empty, use json-file or none: %w", errdefs.ErrInvalidArgument)
+	}
+	if err := engine.CheckLogDefaults(c.LogDriver, c.LogOpts); err != nil {
+		return fmt.Errorf("log-driver, log-opts: %w", err)
+	}
+	if _, err := c.dns(); err != nil {
+		return err
 	}
 	for _, p := range c.AddressPools {
 		if !p.Base.IsValid() || p.Size < p.Base.Bits() || p.Size > p.Base.Addr().BitLen() {
@@ -175,6 +193,19 @@ func (c *Config) Serves(socket string) bool {
 		}
 	}
 	return false
+}
+
+// dns are the settings of name service for containers without their own.
+func (c *Config) dns() (network.DNS, error) {
+	d := network.DNS{Search: c.DNSSearch, Options: c.DNSOptions}
+	for _, s := range c.DNS {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return d, fmt.Errorf("dns: %q is not an IP address: %w", s, errdefs.ErrInvalidArgument)
+		}
+		d.Servers = append(d.Servers, a)
+	}
+	return d, nil
 }
 
 // pools are the configured address pools, as the network knows them.

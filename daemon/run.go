@@ -40,11 +40,13 @@ func Run(ctx context.Context, cfg Config, version string) (err error) {
 			return fmt.Errorf("daemon: %w", err)
 		}
 	}
-	unlock, err := lockRoot(cfg.DataRoot)
-	if err != nil {
-		return err
+	for _, r := range []struct{ flag, dir string }{{"data-root", cfg.DataRoot}, {"exec-root", cfg.ExecRoot}} {
+		unlock, err := lockRoot(r.flag, r.dir)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 	}
-	defer unlock()
 	if cfg.Pidfile != "" {
 		if err := os.WriteFile(cfg.Pidfile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
 			return fmt.Errorf("pidfile: %w", err)
@@ -130,9 +132,13 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	if err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
+	names, err := cfg.dns()
+	if err != nil {
+		return nil, err
+	}
 	eng, err := engine.Open(ctx, engine.Config{
 		DataRoot: cfg.DataRoot, RunRoot: cfg.ExecRoot, Instance: cfg.instance(), InitPath: shim,
-		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, Version: version,
+		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, DNS: names, Version: version,
 	}, rt, net, vols)
 	if err != nil {
 		return nil, err
@@ -160,8 +166,8 @@ func besideUs(name string) (string, error) {
 	return "", fmt.Errorf("%s is not beside %s; install both binaries in one folder: %w", name, self, errdefs.ErrNotFound)
 }
 
-// lockRoot makes sure that one daemon alone works on a data root.
-func lockRoot(root string) (unlock func(), err error) {
+// lockRoot makes sure that one daemon alone works on a root.
+func lockRoot(flag, root string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(root, "daemon.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("daemon: %w", err)
@@ -169,7 +175,7 @@ func lockRoot(root string) (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		pid, _ := io.ReadAll(io.LimitReader(f, 20))
 		f.Close()
-		return nil, fmt.Errorf("data root %q is in use by another daemon (pid %s); stop that one or give this one a --data-root and --exec-root of its own: %w", root, pid, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("%s %q is in use by another daemon (pid %s); stop that one or give this one a --data-root and --exec-root of its own: %w", flag, root, pid, errdefs.ErrFailedPrecondition)
 	}
 	if err := f.Truncate(0); err == nil {
 		f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)

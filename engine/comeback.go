@@ -25,13 +25,9 @@ func (e *Engine) Recover(ctx context.Context) error {
 	byProject := map[string][]string{}
 	for _, c := range e.all() {
 		c.mu.Lock()
-		due := c.interrupted && wantsRestart(c.rec.HostConfig.RestartPolicy, c.st.ExitCode, 0, c.st.Stopped)
-		stray := c.interrupted && !due && c.st.Status == container.StateRestarting
+		due := c.interrupted && c.run == nil && c.st.Status == container.StateRestarting
 		name := c.rec.Config.Labels[labelProject]
 		c.interrupted = false
-		if stray {
-			c.st.Status = container.StateExited
-		}
 		c.mu.Unlock()
 		if due {
 			byProject[name] = append(byProject[name], c.id)
@@ -70,11 +66,38 @@ func (e *Engine) comeBack(ctx context.Context, name string, ids []string) error 
 	}
 	plan := comeBackPlan(name, observed, ids)
 	log.G(ctx).Infof("starting %d containers of project %q again", len(ids), name)
-	return scheduler.Run(ctx, plan, e, scheduler.RunOptions{}, func(ev scheduler.Event) {
+	err := scheduler.Run(ctx, plan, e, scheduler.RunOptions{}, func(ev scheduler.Event) {
 		if ev.Status == scheduler.StatusFailed {
 			log.G(ctx).Warnf("project %q: %s %s: %s", name, ev.Verb, ev.Name, ev.Error)
 		}
 	})
+	if ctx.Err() == nil { // else the next daemon goes on
+		err = errJoin(err, e.settleRest(ctx, ids))
+	}
+	return err
+}
+
+// settleRest notes of the named containers that still wait to be started, which
+// is because one that they need could not be, that nobody will.
+func (e *Engine) settleRest(ctx context.Context, ids []string) error {
+	var errs []error
+	for _, id := range ids {
+		c, err := e.find(id)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		if err := c.lock(ctx); err != nil {
+			return errJoin(append(errs, err)...)
+		}
+		c.mu.Lock()
+		if c.run == nil && c.restart == nil && c.st.Status == container.StateRestarting {
+			c.st.Status = container.StateExited
+			errs = append(errs, c.saveLocked())
+		}
+		c.mu.Unlock()
+		c.unlock()
+	}
+	return errJoin(errs...)
 }
 
 // comeBackPlan orders the starts of the containers named by ids as their

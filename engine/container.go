@@ -43,6 +43,7 @@ type run struct {
 	started  chan struct{} // closed when the runtime has answered the start
 	ended    chan struct{} // closed when the process is gone and all of it is cleaned up
 	stopping bool          // somebody asked it to end: no policy applies
+	dead     bool          // the process is gone; what it leaves is being cleaned up
 	keep     bool          // its end is no reason to remove the container
 	oom      bool
 	health   *monitor // nil without a health check
@@ -107,7 +108,7 @@ func (c *ctr) state() state {
 func (c *ctr) current() (*run, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.run == nil || !c.st.alive() {
+	if c.run == nil || c.run.dead || !c.st.alive() {
 		return nil, fmt.Errorf("container %q is not running: %w", c.rec.Name, errdefs.ErrFailedPrecondition)
 	}
 	return c.run, nil
@@ -164,27 +165,34 @@ func (e *Engine) WaitContainer(ctx context.Context, ref string, cond container.W
 	c.mu.Lock()
 	exits := c.exits
 	c.mu.Unlock()
-	var done func() (bool, error)
+	var done func() bool
 	switch cond {
 	case "", container.WaitConditionNotRunning:
-		done = func() (bool, error) { return !c.st.alive() && c.st.Status != container.StateRestarting || c.gone, nil }
+		done = func() bool { return !c.st.alive() && c.st.Status != container.StateRestarting || c.gone }
 	case container.WaitConditionNextExit:
-		done = func() (bool, error) { return c.exits > exits || c.gone, nil }
+		done = func() bool { return c.exits > exits || c.gone }
 	case container.WaitConditionRemoved:
-		done = func() (bool, error) { return c.gone, nil }
+		done = func() bool { return c.gone }
 	default:
 		return nil, fmt.Errorf("wait condition %q is unknown: %w", cond, errdefs.ErrInvalidArgument)
 	}
 	out := make(chan container.WaitResponse, 1)
 	go func() {
 		defer close(out)
-		if err := c.await(ctx, done); err != nil {
+		code := 0
+		// the code is taken with the condition: the next run starts without one
+		err := c.await(ctx, func() (bool, error) {
+			code = c.st.ExitCode
+			if c.exits > exits && c.st.alive() {
+				code = c.last.code
+			}
+			return done(), nil
+		})
+		if err != nil {
 			out <- container.WaitResponse{StatusCode: -1, Error: &container.WaitExitError{Message: err.Error()}}
 			return
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		out <- container.WaitResponse{StatusCode: int64(c.st.ExitCode)}
+		out <- container.WaitResponse{StatusCode: int64(code)}
 	}()
 	return out, nil
 }

@@ -31,6 +31,7 @@ type Config struct {
 	// LogDriver and LogOpts are for containers that do not choose.
 	LogDriver string
 	LogOpts   map[string]string
+	DNS       network.DNS // likewise, each of its lists
 	Version   string
 }
 
@@ -45,7 +46,7 @@ type Engine struct {
 
 	ctx    context.Context // ends when the engine closes
 	cancel context.CancelFunc
-	work   sync.WaitGroup // ends of containers that are being dealt with
+	work   sync.WaitGroup // ends and restarts of containers that are being dealt with
 
 	exclusives *locker.Locker // work on one thing by one at a time, by its name
 
@@ -85,7 +86,7 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 		e.cancel()
 		return nil, fmt.Errorf("engine: take over what was there: %w", err)
 	}
-	go e.dispatch(rt.Exits(e.ctx), rt.OOMs(e.ctx))
+	e.work.Go(func() { e.dispatch(rt.Exits(e.ctx), rt.OOMs(e.ctx)) })
 	return e, nil
 }
 
@@ -96,11 +97,12 @@ func (e *Engine) Close() {
 	for _, c := range e.all() {
 		c.dropPending(fmt.Errorf("the daemon stops: %w", errdefs.ErrUnavailable))
 		c.mu.Lock()
-		r := c.run
-		c.mu.Unlock()
-		if r != nil {
-			r.health.stop()
+		var m *monitor
+		if c.run != nil {
+			m = c.run.health
 		}
+		c.mu.Unlock()
+		m.stop()
 	}
 	done := make(chan struct{})
 	go func() { e.work.Wait(); close(done) }()

@@ -68,6 +68,7 @@ func (e *Engine) CreateExec(ctx context.Context, ref string, req container.ExecC
 	e.mu.Lock()
 	e.execs[x.id] = x
 	e.mu.Unlock()
+	time.AfterFunc(execKept, func() { e.forgetExec(x, true) })
 	return x.id, nil
 }
 
@@ -89,22 +90,18 @@ func (e *Engine) StartExec(ctx context.Context, id string, opts ExecStart) (*Str
 	attach := !opts.Detach
 	s, err := e.launch(ctx, x, attach, opts.ConsoleSize)
 	if err != nil {
+		time.AfterFunc(execKept, func() { e.forgetExec(x, false) })
 		return nil, err
 	}
 	e.emitContainer(x.c, events.ActionExecStart, map[string]string{"execID": x.id})
 	go func() {
-		<-x.ended
-		e.emitContainer(x.c, events.ActionExecDie, map[string]string{"execID": x.id, "exitCode": fmt.Sprint(*x.code)})
-		// its code can be asked for a while after its end
-		t := time.NewTimer(execKept)
-		defer t.Stop()
 		select {
-		case <-t.C:
+		case <-x.ended:
 		case <-e.ctx.Done():
+			return
 		}
-		e.mu.Lock()
-		delete(e.execs, x.id)
-		e.mu.Unlock()
+		e.emitContainer(x.c, events.ActionExecDie, map[string]string{"execID": x.id, "exitCode": fmt.Sprint(*x.code)})
+		time.AfterFunc(execKept, func() { e.forgetExec(x, false) })
 	}()
 	if !attach {
 		return nil, nil
@@ -112,8 +109,43 @@ func (e *Engine) StartExec(ctx context.Context, id string, opts ExecStart) (*Str
 	return s, nil
 }
 
-// execKept is how long a finished exec can be inspected.
+// execKept is how long an exec can be inspected after its end, and started
+// after it was prepared.
 const execKept = 5 * time.Minute
+
+// forgetExec drops an exec; with unused, only one that was never started.
+func (e *Engine) forgetExec(x *execution, unused bool) {
+	x.mu.Lock()
+	started := x.started
+	x.mu.Unlock()
+	if unused && started {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.execs, x.id)
+}
+
+// endExecs sees to it that what ran in a container beside its main process
+// counts as ended soon after that: a shim that was killed tells of none.
+func (e *Engine) endExecs(c *ctr) {
+	e.mu.RLock()
+	var left []*execution
+	for _, x := range e.running {
+		if x.c == c {
+			left = append(left, x)
+		}
+	}
+	e.mu.RUnlock()
+	for _, x := range left {
+		time.AfterFunc(exitTold, func() {
+			e.mu.Lock()
+			delete(e.running, x.id)
+			e.mu.Unlock()
+			x.finish(137)
+		})
+	}
+}
 
 // launch starts the process of x; the stream is connected before it runs.
 func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2]uint) (_ *Stream, err error) {
@@ -128,13 +160,20 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 	}
 	x.started = true
 	x.mu.Unlock()
+	fail := func(err error) (*Stream, error) {
+		e.mu.Lock()
+		delete(e.running, x.id)
+		e.mu.Unlock()
+		x.finish(startFailure(err))
+		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
+	}
 	base, err := e.process(ctx, x.c)
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
 	p, err := spec.Process(base, x.req, fmt.Sprintf("/proc/%d/root", r.pid), x.c.record().HostConfig.GroupAdd...)
 	if err != nil {
-		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
+		return fail(err)
 	}
 	if size == nil {
 		size = x.req.ConsoleSize
@@ -151,14 +190,10 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 	e.mu.Lock()
 	e.running[x.id] = x
 	e.mu.Unlock()
-	fail := func(err error) (*Stream, error) {
-		e.mu.Lock()
-		delete(e.running, x.id)
-		e.mu.Unlock()
-		x.finish(startFailure(err))
-		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
-	}
 	if err := e.rt.Exec(ctx, ctd.ExecOptions{ContainerID: x.c.id, ExecID: x.id, Process: p, Stdin: io.stdin, Stdout: io.stdout, Stderr: io.stderr}); err != nil {
+		if ctx.Err() != nil { // it may have come about all the same
+			err = errJoin(err, e.dropExec(x))
+		}
 		return fail(err)
 	}
 	var s *Stream
@@ -175,12 +210,22 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 		if s != nil {
 			s.Close()
 		}
+		if ctx.Err() != nil { // it may run all the same
+			err = errJoin(err, e.killExec(x))
+		}
 		return fail(errJoin(err, e.dropExec(x)))
 	}
 	x.mu.Lock()
 	x.running, x.pid = x.code == nil, pid
 	x.mu.Unlock()
 	return s, nil
+}
+
+// killExec ends the process of an exec; one that does not run is fine.
+func (e *Engine) killExec(x *execution) error {
+	ctx, cancel := e.cleanupContext()
+	defer cancel()
+	return ignore(ignoreNotFound(e.rt.Kill(ctx, x.c.id, x.id, syscall.SIGKILL, false)), errdefs.IsFailedPrecondition)
 }
 
 // dropExec deletes what is left of a process in the runtime.
@@ -247,9 +292,7 @@ func (e *Engine) runExec(ctx context.Context, x *execution, out io.Writer) (code
 	select {
 	case <-x.ended:
 	case <-ctx.Done():
-		kill, cancel := e.cleanupContext()
-		defer cancel()
-		kerr := e.rt.Kill(kill, x.c.id, x.id, syscall.SIGKILL, false)
+		kerr := e.killExec(x)
 		select {
 		case <-x.ended:
 		case <-time.After(execEnd):
@@ -258,7 +301,7 @@ func (e *Engine) runExec(ctx context.Context, x *execution, out io.Writer) (code
 		}
 		s.Close()
 		<-copied
-		return -1, errJoin(context.Cause(ctx), err, ignoreNotFound(kerr))
+		return -1, errJoin(context.Cause(ctx), err, kerr)
 	}
 	// a child that keeps the output open must not hold the result back
 	select {

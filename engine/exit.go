@@ -30,11 +30,7 @@ func (e *Engine) dispatch(exits <-chan ctd.Exit, ooms <-chan ctd.OOM) {
 			c := e.containers[x.ContainerID]
 			e.mu.RUnlock()
 			if c != nil {
-				e.work.Add(1)
-				go func() {
-					defer e.work.Done()
-					e.exited(c, x)
-				}()
+				e.work.Go(func() { e.exited(c, x) })
 			}
 		case x, ok := <-ooms:
 			if !ok {
@@ -75,29 +71,29 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 		return
 	}
 	c.mu.Lock()
-	if c.run != r {
+	if c.run != r || r.dead {
 		c.mu.Unlock()
 		return
 	}
-	c.run = nil
-	rec := c.rec
+	r.dead = true
+	rec, m := c.rec, r.health
 	name, policy := rec.Name, rec.HostConfig.RestartPolicy
 	c.mu.Unlock()
 
 	e.net.SetLive(c.id, false)
-	r.health.stop()
+	m.stop()
 	ctx, cancel := e.cleanupContext()
 	defer cancel()
-	if err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.unmountVolumes(ctx, &rec)); err != nil {
+	if err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.unmountVolumes(ctx, &rec), e.dropShm(c.id)); err != nil {
 		log.G(ctx).WithError(err).Warnf("container %q has ended; cleaning up after it failed, removing it tries again", name)
 	}
-	if err := e.rt.RemoveExitRecord(c.id); err != nil {
-		log.G(ctx).WithError(err).Warnf("container %q: exit record", name)
-	}
+	e.endExecs(c)
 
 	c.mu.Lock()
+	c.run = nil
 	ran := at.Sub(c.st.StartedAt)
-	again := wantsRestart(policy, code, c.st.RestartCount, r.stopping || c.st.Stopped) && !c.gone && e.ctx.Err() == nil
+	// also when the daemon stops: the next one sees that a start is due
+	again := wantsRestart(policy, code, c.st.RestartCount, r.stopping || c.st.Stopped) && !c.gone
 	c.st.Status, c.st.Pid, c.st.ExitCode, c.st.FinishedAt, c.st.OOMKilled = container.StateExited, 0, code, at, r.oom || x.OOMKilled
 	if again {
 		c.st.Status = container.StateRestarting
@@ -106,6 +102,8 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 	c.exits++
 	if err := c.saveLocked(); err != nil {
 		log.G(ctx).WithError(err).Warnf("container %q: state is not on disk", name)
+	} else if err := e.rt.RemoveExitRecord(c.id); err != nil { // only now: it is what a crash before this is known from
+		log.G(ctx).WithError(err).Warnf("container %q: exit record", name)
 	}
 	if again {
 		c.backOff = nextBackOff(c.backOff, ran)
@@ -128,7 +126,7 @@ func (e *Engine) scheduleRestart(c *ctr, wait time.Duration) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	rs := &restarter{cancel: cancel, done: make(chan struct{})}
 	c.restart = rs
-	go func() {
+	e.work.Go(func() {
 		defer close(rs.done)
 		defer cancel()
 		t := time.NewTimer(wait)
@@ -156,16 +154,19 @@ func (e *Engine) scheduleRestart(c *ctr, wait time.Duration) {
 			log.G(ctx).WithError(err).Warn("restart by policy")
 			e.startFailed(c)
 		}
-	}()
+	})
 }
 
 // startFailed applies the policy to a start by policy that failed.
 func (e *Engine) startFailed(c *ctr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone || c.st.Status == container.StateRemoving {
+		return
+	}
 	c.exits++
 	c.last = runEnd{at: time.Now(), code: c.st.ExitCode}
-	if !wantsRestart(c.rec.HostConfig.RestartPolicy, c.st.ExitCode, c.st.RestartCount, c.st.Stopped) || e.ctx.Err() != nil {
+	if !wantsRestart(c.rec.HostConfig.RestartPolicy, c.st.ExitCode, c.st.RestartCount, c.st.Stopped) {
 		return
 	}
 	c.st.Status = container.StateRestarting
@@ -177,7 +178,8 @@ func (e *Engine) startFailed(c *ctr) {
 }
 
 // callOffRestart cancels a restart that policy has scheduled, and tells whether
-// there was one.
+// there was one. The container's operation lock is held, so that the container
+// is not left between two runs for good.
 func (c *ctr) callOffRestart() bool {
 	c.mu.Lock()
 	rs := c.restart

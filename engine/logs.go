@@ -88,6 +88,15 @@ func logLimits(opts map[string]string) (maxSize int64, maxFile int) {
 	return maxSize, maxFile
 }
 
+// CheckLogDefaults refuses log drivers and options that containers cannot have
+// by default.
+func CheckLogDefaults(driver string, opts map[string]string) error {
+	if driver != "json-file" && len(opts) > 0 {
+		return fmt.Errorf("log options are for the driver json-file, not for %q: %w", driver, errdefs.ErrInvalidArgument)
+	}
+	return checkLogConfig(driver, opts)
+}
+
 // checkLogConfig refuses log drivers and options that would not be honoured.
 func checkLogConfig(driver string, opts map[string]string) error {
 	switch driver {

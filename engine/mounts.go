@@ -84,7 +84,7 @@ func (e *Engine) makeVolumes(ctx context.Context, c *ctr, rec *record, undo *und
 			if err != nil {
 				return err
 			}
-			if missing {
+			if missing && p.Anonymous { // a named one may be somebody else's by then
 				undo.add(func(ctx context.Context) error { return ignoreNotFound(e.volumes.Remove(ctx, p.Name)) })
 			}
 			p.Source = v.Mountpoint

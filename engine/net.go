@@ -43,7 +43,7 @@ func networksOf(nets []attachment, mode container.NetworkMode) []attachment {
 // with again, those that it had before.
 func (e *Engine) sandbox(c *ctr, rec *record, again bool) network.Sandbox {
 	st := c.state()
-	s := network.Sandbox{ID: rec.ID, Hostname: rec.Config.Hostname, DNS: network.DNS{Servers: rec.HostConfig.DNS, Search: rec.HostConfig.DNSSearch, Options: rec.HostConfig.DNSOptions}}
+	s := network.Sandbox{ID: rec.ID, Hostname: rec.Config.Hostname, DNS: e.dns(&rec.HostConfig)}
 	for _, a := range rec.Networks {
 		ep := network.Endpoint{Network: a.Network, Aliases: e.namesOn(rec, a), GatewayPriority: a.Settings.GwPriority}
 		if had := st.Endpoints[a.Network]; had != nil && again {
@@ -58,6 +58,21 @@ func (e *Engine) sandbox(c *ctr, rec *record, again bool) network.Sandbox {
 		s.Endpoints = append(s.Endpoints, ep)
 	}
 	return s
+}
+
+// dns are a container's own settings of name service, else the daemon's.
+func (e *Engine) dns(h *container.HostConfig) network.DNS {
+	d := network.DNS{Servers: h.DNS, Search: h.DNSSearch, Options: h.DNSOptions}
+	if len(d.Servers) == 0 {
+		d.Servers = e.cfg.DNS.Servers
+	}
+	if len(d.Search) == 0 {
+		d.Search = e.cfg.DNS.Search
+	}
+	if len(d.Options) == 0 {
+		d.Options = e.cfg.DNS.Options
+	}
+	return d
 }
 
 // namesOn are the names by which a container is known on a network.
@@ -209,7 +224,7 @@ func (e *Engine) writeFiles(c *ctr, rec *record, embedded bool) error {
 	if err != nil {
 		return err
 	}
-	resolv, err := e.net.ResolvConf(mode, network.DNS{Servers: h.DNS, Search: h.DNSSearch, Options: h.DNSOptions})
+	resolv, err := e.net.ResolvConf(mode, e.dns(h))
 	if err != nil {
 		return err
 	}

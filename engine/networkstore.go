@@ -94,11 +94,7 @@ func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
 			if st.alive() || st.Status == "restarting" {
 				return fmt.Errorf("network %q is used by container %q (%s), stop or disconnect that first: %w", n.Name, c.name(), st.Status, errdefs.ErrConflict)
 			}
-			// its namespace goes with its place; a start makes a new one
-			if err := e.net.Release(ctx, c.id); err != nil {
-				return err
-			}
-			if err := c.update(func(s *state) { s.Endpoints = nil }); err != nil {
+			if err := e.loseNetwork(ctx, c, n.Name); err != nil {
 				return err
 			}
 		}
@@ -112,4 +108,20 @@ func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
 	}
 	e.emit(events.NetworkEventType, events.ActionDestroy, n.ID, map[string]string{"name": n.Name, "type": n.Driver})
 	return nil
+}
+
+// loseNetwork takes the place on a network from a container that does not run:
+// its namespace goes with it, and a start makes a new one.
+func (e *Engine) loseNetwork(ctx context.Context, c *ctr, name string) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	if st := c.state(); st.alive() {
+		return fmt.Errorf("network %q is used by container %q, which was started meanwhile: %w", name, c.name(), errdefs.ErrConflict)
+	}
+	if err := e.net.Release(ctx, c.id); err != nil {
+		return err
+	}
+	return c.update(func(s *state) { s.Endpoints = nil })
 }

@@ -59,15 +59,26 @@ func (e *Engine) projectPath(name string) string {
 	return filepath.Join(e.cfg.DataRoot, "projects", name+".json")
 }
 
+// checkProjectName keeps names that are part of a path from leading elsewhere.
+func checkProjectName(name string) error {
+	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
+		return fmt.Errorf("project name %q: %w", name, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
 // SaveProject keeps what was last asked for of a project.
 func (e *Engine) SaveProject(p *project.Project) error {
+	if err := checkProjectName(p.Name); err != nil {
+		return err
+	}
 	return writeJSON(e.projectPath(p.Name), p)
 }
 
 // LoadProject returns what was last asked for; ErrNotFound when nobody asked.
 func (e *Engine) LoadProject(name string) (*project.Project, error) {
-	if name != filepath.Base(name) || strings.HasPrefix(name, ".") {
-		return nil, fmt.Errorf("project name %q: %w", name, errdefs.ErrInvalidArgument)
+	if err := checkProjectName(name); err != nil {
+		return nil, err
 	}
 	var p project.Project
 	err := readJSON(e.projectPath(name), &p)
@@ -82,6 +93,9 @@ func (e *Engine) LoadProject(name string) (*project.Project, error) {
 
 // ForgetProject drops what was last asked for.
 func (e *Engine) ForgetProject(name string) error {
+	if err := checkProjectName(name); err != nil {
+		return err
+	}
 	if err := os.Remove(e.projectPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

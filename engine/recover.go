@@ -47,12 +47,21 @@ func (e *Engine) adopt(ctx context.Context) error {
 		e.containers[rec.ID] = c
 		e.names[rec.Name] = rec.ID
 	}
+	var ended []*ctr
 	for _, c := range e.all() {
 		t, ok := running[c.id]
 		if ok && (t.Status == ctd.Running || t.Status == ctd.Paused) {
 			e.adoptRunning(ctx, c, t)
-		} else {
-			e.adoptEnded(ctx, c, t, ok)
+			continue
+		}
+		if e.adoptEnded(ctx, c, t, ok) {
+			ended = append(ended, c)
+		}
+	}
+	for _, c := range ended { // who still uses a volume is known only now
+		rec := c.record()
+		if err := e.unmountVolumes(ctx, &rec); err != nil {
+			log.G(ctx).WithError(err).Warnf("container %q has ended; its volumes stay mounted", rec.Name)
 		}
 	}
 	return e.sweep(ctx)
@@ -66,7 +75,7 @@ func (e *Engine) adoptRunning(ctx context.Context, c *ctr, t ctd.Task) {
 	c.mu.Lock()
 	c.run = r
 	if !c.st.alive() || c.st.StartedAt.IsZero() { // the daemon died between its start and the note of it
-		c.st.StartedAt = time.Now()
+		c.st.StartedAt, c.st.Stopped, c.st.Error, c.st.ExitCode, c.st.OOMKilled, c.st.Health = time.Now(), false, "", 0, false, nil
 	}
 	c.st.Status, c.st.Pid = container.StateRunning, t.Pid
 	if t.Status == ctd.Paused {
@@ -89,11 +98,10 @@ func (e *Engine) adoptRunning(ctx context.Context, c *ctr, t ctd.Task) {
 }
 
 // adoptEnded notes the end of a container that was running when its daemon
-// last looked. What its policy says is done by Recover.
-func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask bool) {
-	c.mu.Lock()
-	was := c.st
-	c.mu.Unlock()
+// last looked, and tells whether it was. One that its policy wants to run is
+// between two runs until Recover starts it, also for a daemon after this one.
+func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask bool) (ended bool) {
+	was, policy := c.state(), c.record().HostConfig.RestartPolicy
 	code, at := 255, time.Now() // nobody knows: the machine went down
 	rec, rerr := e.rt.ExitRecord(c.id)
 	known := rerr == nil
@@ -103,25 +111,28 @@ func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask boo
 	case hasTask && t.Status == ctd.Stopped:
 		code, at, known = t.Code, t.ExitedAt, true
 	}
-	err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.rt.RemoveExitRecord(c.id))
-	if was.alive() || known && was.Status != container.StateExited {
-		err = errJoin(err, c.update(func(s *state) {
-			if s.Status == container.StateRemoving {
-				return
-			}
-			s.Status, s.Pid, s.ExitCode, s.FinishedAt = container.StateExited, 0, code, at
-		}))
+	err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.dropShm(c.id))
+	ended = was.alive() || known && was.Status != container.StateExited && was.Status != container.StateRemoving
+	var serr error
+	if ended || was.Status == container.StateRestarting {
 		c.mu.Lock()
-		c.interrupted = true
-		c.mu.Unlock()
-	} else if was.Status == container.StateRestarting {
-		c.mu.Lock()
-		c.interrupted = true
+		if ended {
+			c.st.Pid, c.st.ExitCode, c.st.FinishedAt = 0, code, at
+		}
+		c.interrupted = wantsRestart(policy, c.st.ExitCode, 0, c.st.Stopped)
+		if c.st.Status = container.StateExited; c.interrupted {
+			c.st.Status = container.StateRestarting
+		}
+		serr = c.saveLocked()
 		c.mu.Unlock()
 	}
-	if err != nil {
+	if serr == nil { // else it is what the next daemon knows the end from
+		serr = e.rt.RemoveExitRecord(c.id)
+	}
+	if err = errJoin(err, serr); err != nil {
 		log.G(ctx).WithError(err).Warnf("container %q has ended; cleaning up after it failed", c.name())
 	}
+	return ended
 }
 
 // sweep removes what belongs to no container: leaks of a daemon that was
@@ -148,13 +159,13 @@ func (e *Engine) sweep(ctx context.Context) error {
 			errs = append(errs, e.erase(ctx, c, true))
 		}
 	}
+	owned := map[string]bool{}
+	for id, c := range e.containers {
+		owned[e.socket(id)] = c.run != nil
+	}
 	socks, _ := filepath.Glob(filepath.Join(e.cfg.RunRoot, "io", "*.sock"))
 	for _, s := range socks {
-		owned := false
-		for id, c := range e.containers {
-			owned = owned || e.socket(id) == s && c.run != nil
-		}
-		if !owned { // of execs, whose clients are gone with the daemon, and of ended containers
+		if !owned[s] { // of execs, whose clients are gone with the daemon, and of ended containers
 			if err := os.Remove(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
@@ -176,7 +187,11 @@ func (e *Engine) undoHalfMade(ctx context.Context, id string) error {
 		log.G(ctx).WithError(err).Warn("intent")
 	}
 	var errs []error
+	users := e.volumeUsers()
 	for _, v := range in.Volumes {
+		if len(users[v]) > 0 { // another container has taken it over
+			continue
+		}
 		errs = append(errs, ignoreNotFound(e.RemoveVolume(ctx, v, false)))
 	}
 	errs = append(errs, e.net.Release(ctx, id), e.dropShm(id))

@@ -30,14 +30,10 @@ func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
 			return fmt.Errorf("container %q is %s: stop it before removing it, or force the removal: %w", c.name(), st.Status, errdefs.ErrConflict)
 		}
 	}
-	c.callOffRestart()
 	c.mu.Lock()
 	r := c.run
-	if r != nil {
-		r.stopping = true
-	}
 	c.mu.Unlock()
-	if r != nil {
+	if r != nil && opts.Force {
 		// before the lock: a stop that waits for the process gets it sooner
 		if err := e.kill(c, r); err != nil {
 			return err
@@ -47,21 +43,27 @@ func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
 		return err
 	}
 	defer c.unlock()
-	c.callOffRestart()
+	if err := c.awaitDead(ctx); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	r, gone := c.run, c.gone
+	restarting := c.st.Status == container.StateRestarting
 	c.mu.Unlock()
 	if gone {
 		return nil
 	}
-	if r != nil {
+	if r != nil || restarting {
 		if !opts.Force {
 			return fmt.Errorf("container %q was started meanwhile: %w", c.name(), errdefs.ErrConflict)
 		}
+	}
+	if r != nil {
 		if err := e.kill(c, r); err != nil {
 			return err
 		}
 	}
+	c.callOffRestart()
 	cctx, cancel := e.cleanupContext()
 	defer cancel()
 	return e.erase(cctx, c, opts.Volumes)
@@ -164,6 +166,10 @@ func (e *Engine) RenameContainer(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
 	if err := e.reserveName(name, c.id); err != nil {
 		return err
 	}

@@ -24,17 +24,20 @@ func (e *Engine) StartContainer(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	c.callOffRestart()
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
 	c.mu.Lock()
-	c.backOff, c.st.RestartCount = 0, 0
-	remove := c.rec.HostConfig.AutoRemove
+	if !c.st.alive() {
+		c.backOff, c.st.RestartCount = 0, 0
+	}
 	c.mu.Unlock()
 	err = e.start(ctx, c)
+	c.mu.Lock()
+	remove := err != nil && c.rec.HostConfig.AutoRemove && !c.st.alive() && !c.gone
+	c.mu.Unlock()
 	c.unlock()
-	if err != nil && remove && !errdefs.IsNotModified(err) {
+	if remove {
 		cctx, cancel := e.cleanupContext()
 		defer cancel()
 		err = errJoin(err, e.remove(cctx, c, RemoveOptions{Force: true, Volumes: true}))
@@ -44,6 +47,10 @@ func (e *Engine) StartContainer(ctx context.Context, ref string) error {
 
 // start makes a run. The container's operation lock is held.
 func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
+	if err := c.awaitDead(ctx); err != nil {
+		return err
+	}
+	c.callOffRestart()
 	c.mu.Lock()
 	rec, st, gone := c.rec, c.st, c.gone
 	c.mu.Unlock()
@@ -94,8 +101,6 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	if err != nil {
 		return undo(err)
 	}
-	e.connectPending(ctx, c)
-
 	started := time.Now()
 	r := &run{pid: pid, started: make(chan struct{}), ended: make(chan struct{})}
 	// It counts as running before it does: a process that ends at once is still
@@ -109,6 +114,7 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 		c.st.Health = &container.Health{Status: container.Starting}
 	}
 	c.mu.Unlock()
+	e.connectPending(ctx, c) // whoever comes from now on finds the run
 	err = e.rt.StartTask(ctx, c.id)
 	c.mu.Lock()
 	if err != nil {
@@ -120,7 +126,7 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 		return undo(err)
 	}
 	c.mu.Lock()
-	alive := c.run == r
+	alive := c.run == r && !r.dead
 	if serr := c.saveLocked(); serr != nil {
 		log.G(ctx).WithError(serr).Warnf("container %q: state is not on disk", rec.Name)
 	}
@@ -130,7 +136,7 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 		e.net.SetLive(c.id, true)
 		m := e.watchHealth(c, started)
 		c.mu.Lock()
-		if alive = c.run == r; alive {
+		if alive = c.run == r && !r.dead; alive {
 			r.health, m = m, nil
 		}
 		c.mu.Unlock()
@@ -140,6 +146,28 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 		}
 	}
 	return nil
+}
+
+// awaitDead waits until the run whose process is gone, if there is one, has
+// been cleaned up.
+func (c *ctr) awaitDead(ctx context.Context) error {
+	c.mu.Lock()
+	r := c.run
+	dead := r != nil && r.dead
+	c.mu.Unlock()
+	if !dead {
+		return nil
+	}
+	t := time.NewTimer(killEnd)
+	defer t.Stop()
+	select {
+	case <-r.ended:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("container %q has ended, but is not cleaned up after %v: %w", c.name(), killEnd, errdefs.ErrUnavailable)
+	case <-ctx.Done():
+		return fmt.Errorf("container %q: waiting until its last run is cleaned up: %w", c.name(), context.Cause(ctx))
+	}
 }
 
 // startTimeout bounds one start; runc takes tens of milliseconds, a loaded

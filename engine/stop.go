@@ -9,6 +9,7 @@ import (
 	ctd "gantry/containerd"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/sys/signal"
@@ -27,27 +28,34 @@ func (e *Engine) StopContainer(ctx context.Context, ref string, opts StopOptions
 	if err != nil {
 		return err
 	}
-	// a restart in waiting holds the lock only briefly; call it off first
-	waiting := c.callOffRestart()
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
 	defer c.unlock()
-	return e.stop(ctx, c, opts, waiting)
+	return e.stop(ctx, c, opts, false)
 }
 
-// stop ends the current run. The container's operation lock is held.
-func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, waiting bool) error {
+// stop ends the current run; with again, to be started anew at once. The
+// container's operation lock is held.
+func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, again bool) error {
+	rec := c.record()
+	sig, err := stopSignal(opts.Signal, rec.Config.StopSignal)
+	if err != nil {
+		return fmt.Errorf("stop container %q: %w", rec.Name, err)
+	}
+	waiting := c.callOffRestart()
 	c.mu.Lock()
-	rec, r, was := c.rec, c.run, c.st.Status
+	r, was := c.run, c.st.Status
 	if r == nil && was == container.StateRestarting {
 		waiting, c.st.Status = true, container.StateExited
 	}
-	c.st.Stopped = true
-	if r != nil {
-		r.stopping = true
+	if !again { // else a daemon that is killed in between starts it again
+		c.st.Stopped = true
 	}
-	err := c.saveLocked()
+	if r != nil {
+		r.stopping, r.keep = true, r.keep || again
+	}
+	err = c.saveLocked()
 	c.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("stop container %q: %w", rec.Name, err)
@@ -64,28 +72,22 @@ func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, waiting boo
 		if err := e.rt.Resume(ctx, c.id); err != nil {
 			return fmt.Errorf("stop container %q: unpause: %w", rec.Name, err)
 		}
-	}
-	sig, err := stopSignal(opts.Signal, rec.Config.StopSignal)
-	if err != nil {
-		return fmt.Errorf("stop container %q: %w", rec.Name, err)
+		if err := c.thawed(); err != nil {
+			return fmt.Errorf("stop container %q: %w", rec.Name, err)
+		}
 	}
 	wait := stopTimeout(opts.Timeout, rec.Config.StopTimeout)
 	if wait != 0 {
 		if err := e.signal(ctx, c, r, sig); err != nil {
 			return fmt.Errorf("stop container %q: %w", rec.Name, err)
 		}
-		var end <-chan time.Time
-		if wait > 0 {
-			t := time.NewTimer(wait)
-			defer t.Stop()
-			end = t.C
+		ended, err := e.awaitEnd(ctx, c, r, wait)
+		if err != nil {
+			return fmt.Errorf("stop container %q: %w", rec.Name, err)
 		}
-		select {
-		case <-r.ended:
+		if ended {
 			e.emitContainer(c, events.ActionStop, nil)
 			return nil
-		case <-end:
-		case <-ctx.Done(): // nobody waits any more: the kill below still belongs to the stop
 		}
 	}
 	if err := e.killAndWait(c, r); err != nil {
@@ -95,6 +97,38 @@ func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, waiting boo
 	return nil
 }
 
+// awaitEnd waits until the run is cleaned up, for a time that is negative when
+// there is no end to it. The time belongs to the container: a client that
+// leaves does not shorten it, nor does a daemon that stops.
+func (e *Engine) awaitEnd(ctx context.Context, c *ctr, r *run, wait time.Duration) (ended bool, err error) {
+	var end <-chan time.Time
+	left := ctx.Done()
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		end, left = t.C, nil
+	}
+	select {
+	case <-r.ended:
+		return true, nil
+	case <-end:
+		return false, nil
+	case <-left:
+		return false, fmt.Errorf("it was asked to end and has not yet: %w", context.Cause(ctx))
+	case <-e.ctx.Done():
+		return false, fmt.Errorf("the daemon stops, and the container has not ended yet: %w", errdefs.ErrUnavailable)
+	}
+}
+
+// thawed notes that a paused container runs again.
+func (c *ctr) thawed() error {
+	return c.update(func(s *state) {
+		if s.Status == container.StatePaused {
+			s.Status = container.StateRunning
+		}
+	})
+}
+
 // killAndWait sends SIGKILL and waits until the run is cleaned up.
 func (e *Engine) killAndWait(c *ctr, r *run) error {
 	ctx, cancel := e.cleanupContext()
@@ -102,11 +136,18 @@ func (e *Engine) killAndWait(c *ctr, r *run) error {
 	if err := e.signal(ctx, c, r, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill container %q: %w", c.name(), err)
 	}
+	return r.awaitKilled(c.name())
+}
+
+// awaitKilled waits until a run that got SIGKILL is cleaned up.
+func (r *run) awaitKilled(name string) error {
+	t := time.NewTimer(killEnd)
+	defer t.Stop()
 	select {
 	case <-r.ended:
 		return nil
-	case <-time.After(killEnd):
-		return fmt.Errorf("container %q does not end %v after SIGKILL: %w", c.name(), killEnd, errdefs.ErrUnavailable)
+	case <-t.C:
+		return fmt.Errorf("container %q does not end %v after SIGKILL: %w", name, killEnd, errdefs.ErrUnavailable)
 	}
 }
 
@@ -114,8 +155,7 @@ func (e *Engine) killAndWait(c *ctr, r *run) error {
 func (e *Engine) signal(ctx context.Context, c *ctr, r *run, sig syscall.Signal) error {
 	err := e.rt.Kill(ctx, c.id, "", sig, false)
 	if errdefs.IsNotFound(err) {
-		// the process is gone; its end is dealt with by whoever hears of it first
-		go e.exited(c, e.lastExit(c.id, r.pid))
+		go e.expectExit(c, r)
 		return nil
 	}
 	if err == nil {
@@ -123,6 +163,22 @@ func (e *Engine) signal(ctx context.Context, c *ctr, r *run, sig syscall.Signal)
 	}
 	return err
 }
+
+// expectExit deals with the end of a process that is gone. The shim tells of it
+// when the output is delivered; one that was killed does not.
+func (e *Engine) expectExit(c *ctr, r *run) {
+	t := time.NewTimer(exitTold)
+	defer t.Stop()
+	select {
+	case <-r.ended:
+	case <-e.ctx.Done():
+	case <-t.C:
+		e.exited(c, e.lastExit(c.id, r.pid))
+	}
+}
+
+// exitTold is how long a process may be gone before the shim tells.
+const exitTold = 3 * time.Second
 
 // lastExit is what the shim wrote about a container's end. When there is
 // nothing, its shim was killed, and all of its containers with it.
@@ -134,7 +190,8 @@ func (e *Engine) lastExit(id string, pid int) ctd.Exit {
 }
 
 // KillContainer sends a signal, SIGKILL when none is given. A container that
-// was killed is not started again by its policy.
+// was killed, with the signal that stops it or one that ends any process, is
+// not started again by its policy.
 func (e *Engine) KillContainer(ctx context.Context, ref, name string) error {
 	c, err := e.find(ref)
 	if err != nil {
@@ -144,33 +201,50 @@ func (e *Engine) KillContainer(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return err
 	}
-	r, err := c.current()
-	if err != nil {
-		return err
-	}
-	if sig == syscall.SIGKILL || sig == syscall.SIGTERM || sig == syscall.SIGINT {
-		c.mu.Lock()
+	rec := c.record()
+	own, _ := stopSignal(rec.Config.StopSignal)
+	final := sig == syscall.SIGKILL || sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == own
+	c.mu.Lock()
+	r, was := c.run, c.st.Status
+	dead := r != nil && r.dead
+	if final && r != nil {
 		r.stopping, c.st.Stopped = true, true
-		err := c.saveLocked()
-		c.mu.Unlock()
-		if err != nil {
-			return err
-		}
+		err = c.saveLocked()
 	}
-	if sig == syscall.SIGKILL && c.state().Status == container.StatePaused {
-		defer e.rt.Resume(ctx, c.id) // on cgroup v1 a frozen process dies only when thawed
+	c.mu.Unlock()
+	switch {
+	case err != nil:
+		return fmt.Errorf("kill container %q: %w", rec.Name, err)
+	case final && dead:
+		return r.awaitKilled(rec.Name)
+	case final && r == nil && was == container.StateRestarting:
+		return e.killWaiting(ctx, c)
+	case dead || r == nil:
+		return fmt.Errorf("container %q is not running: %w", rec.Name, errdefs.ErrFailedPrecondition)
 	}
 	if err := e.signal(ctx, c, r, sig); err != nil {
-		return fmt.Errorf("kill container %q: %w", c.name(), err)
+		return fmt.Errorf("kill container %q: %w", rec.Name, err)
 	}
-	if sig == syscall.SIGKILL {
-		select {
-		case <-r.ended:
-		case <-time.After(killEnd):
-			return fmt.Errorf("container %q does not end %v after SIGKILL: %w", c.name(), killEnd, errdefs.ErrUnavailable)
+	if sig != syscall.SIGKILL {
+		return nil
+	}
+	if was == container.StatePaused { // on cgroup v1 a frozen process dies only when thawed
+		if err := e.rt.Resume(ctx, c.id); err != nil {
+			log.G(ctx).WithError(err).Debugf("container %q: thaw what was killed", rec.Name)
 		}
 	}
-	return nil
+	return r.awaitKilled(rec.Name)
+}
+
+// killWaiting ends the life of a container that waits for its policy's restart:
+// there is no process to kill.
+func (e *Engine) killWaiting(ctx context.Context, c *ctr) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	none := time.Duration(0)
+	return e.stop(ctx, c, StopOptions{Timeout: &none}, false)
 }
 
 // RestartContainer stops a container, if it runs, and starts it.
@@ -179,17 +253,11 @@ func (e *Engine) RestartContainer(ctx context.Context, ref string, opts StopOpti
 	if err != nil {
 		return err
 	}
-	waiting := c.callOffRestart()
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
 	defer c.unlock()
-	c.mu.Lock()
-	if c.run != nil {
-		c.run.keep = true
-	}
-	c.mu.Unlock()
-	if err := e.stop(ctx, c, opts, waiting); err != nil && !errdefs.IsNotModified(err) {
+	if err := e.stop(ctx, c, opts, true); err != nil && !errdefs.IsNotModified(err) {
 		return err
 	}
 	c.mu.Lock()

@@ -59,7 +59,7 @@ func (e *Engine) AttachContainer(ctx context.Context, ref string) (*Stream, erro
 		c.mu.Unlock()
 		return nil, fmt.Errorf("No such container: %s: %w", ref, errdefs.ErrNotFound)
 	}
-	if c.run == nil {
+	if c.run == nil || c.run.dead {
 		p := &pendingAttach{ready: make(chan struct{})}
 		c.pending = append(c.pending, p)
 		c.mu.Unlock()
