@@ -105,7 +105,7 @@ func (r *Runtime) CreateTask(ctx context.Context, o TaskOptions) (int, error) {
 func (r *Runtime) create(ctx context.Context, req *tasks.CreateTaskRequest) (int, error) {
 	resp, err := r.client.TaskService().Create(ctx, req)
 	if err != nil {
-		return 0, fmt.Errorf("task of container %q: %w", req.ContainerID, errgrpc.ToNative(err))
+		return 0, plainly(errgrpc.ToNative(err))
 	}
 	return int(resp.Pid), nil
 }
@@ -154,7 +154,7 @@ func (r *Runtime) operation(ctx context.Context, id, what string, f func(ctx con
 	}
 	defer done()
 	if err := f(ctx); err != nil {
-		return fmt.Errorf("%s container %q: %w", what, id, errgrpc.ToNative(err))
+		return fmt.Errorf("%s container %.12s: %w", what, id, plainly(errgrpc.ToNative(err)))
 	}
 	return nil
 }
