@@ -343,3 +343,12 @@ func TestMissingComposeFileIsNotFound(t *testing.T) {
 	_, _, err = tryLoad(dir, Options{EnvFiles: []string{filepath.Join(dir, "gone.env")}})
 	checkError(t, dir, err, errdefs.ErrNotFound, "couldn't find env file: gone.env")
 }
+
+func TestTabIsNamed(t *testing.T) {
+	dir := write(t, "-- compose.yaml --\nservices:\n  web:\n  \timage: x\n")
+	_, _, err := Load(context.Background(), Options{Files: []string{filepath.Join(dir, "compose.yaml")}})
+	want := filepath.Join(dir, "compose.yaml") + ":3:3: a tab indents this line; YAML allows spaces only"
+	if err == nil || err.Error() != want || !errdefs.IsInvalidArgument(err) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

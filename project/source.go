@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/template"
@@ -91,12 +92,32 @@ func parseDocuments(file string, content []byte) ([]*yaml.Node, error) {
 			if better := yamlv4.Unmarshal(content, new(any)); better != nil {
 				err = better
 			}
+			if p, ok := tabbed(file, content, err); ok {
+				return nil, newError(errdefs.ErrInvalidArgument, "", []Problem{p})
+			}
 			return nil, yamlError(file, err)
 		}
 		if len(doc.Content) == 1 && resolveAlias(doc.Content[0]).Kind == yaml.MappingNode {
 			roots = append(roots, resolveAlias(doc.Content[0]))
 		}
 	}
+}
+
+// tabbed finds the tab that the library stumbled over, of which it only says
+// that it is a character.
+func tabbed(file string, content []byte, err error) (Problem, bool) {
+	if !strings.Contains(err.Error(), "cannot start any token") {
+		return Problem{}, false
+	}
+	for i, line := range strings.Split(string(content), "\n") {
+		indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+		if tab := strings.IndexByte(indent, '\t'); tab >= 0 && len(indent) < len(line) {
+			return Problem{
+				Position: Position{File: file, Line: i + 1, Column: tab + 1}, Text: "a tab indents this line; YAML allows spaces only",
+			}, true
+		}
+	}
+	return Problem{}, false
 }
 
 // yamlError moves the line that the YAML library reports in its text into a

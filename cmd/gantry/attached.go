@@ -297,7 +297,8 @@ func (a *attached) count(of map[string]int, name string, by int) {
 }
 
 // replaced says that an end is up's own doing: that of a container which was
-// there before. Its event may come before up's, or after up is done.
+// there before and has not been seen to start since. Its event may come before
+// up's, or after up is done.
 func (a *attached) replaced(id string) bool {
 	name, before := a.backend.before(id)
 	if !before {
@@ -305,7 +306,7 @@ func (a *attached) replaced(id string) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.steady.Load() && a.gone[name] <= 0 {
+	if (a.steady.Load() || a.seen[id]) && a.gone[name] <= 0 {
 		return false
 	}
 	a.gone[name]--

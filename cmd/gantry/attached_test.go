@@ -105,6 +105,33 @@ func TestUpAbortsOnExit(t *testing.T) {
 	}
 }
 
+// A container that was there before, and that up has only started again, ends by
+// itself also before up is through.
+func TestUpAbortsOnExitOfAnOldContainer(t *testing.T) {
+	d := newFakeDaemon(t)
+	d.start("db")
+	d.die("db", 0)
+	d.up = func(emit func(scheduler.Event)) error {
+		d.start("db")
+		emit(started("db"))
+		d.die("db", 4)
+		late := time.AfterFunc(10*time.Second, func() { d.do(func() { d.calls = append(d.calls, "too late") }) })
+		defer late.Stop()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for len(d.calls) < 2 {
+			d.cond.Wait()
+		}
+		return nil
+	}
+	d.stop = func(func(scheduler.Event)) error { return nil }
+	code, out, errs := upAttached(t, d, "--exit-code-from", "db")
+	if code != 4 || out != "db-1 exited with code 4\n" {
+		t.Errorf("exit code %d, output %q, errors %q", code, out, errs)
+	}
+	d.called("up", "stop")
+}
+
 func TestUpInterrupted(t *testing.T) {
 	d := newFakeDaemon(t)
 	d.up = func(emit func(scheduler.Event)) error {

@@ -116,5 +116,9 @@ func detached(ctx context.Context, c *cli, t target, v client.Verb, services []s
 	}
 	d := c.display(!o.quietPull)
 	defer d.Close()
-	return do(ctx, c, t, v, services, o.UpOptions, d)
+	told := &telling{Display: d}
+	if err := do(ctx, c, t, v, services, o.UpOptions, told); err != nil || v != client.VerbUp {
+		return err
+	}
+	return told.untouched(ctx, c, t, services, o.Wait)
 }

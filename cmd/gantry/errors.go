@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"gantry/cmd/gantry/progress"
 	"gantry/project"
 
 	"github.com/containerd/errdefs"
@@ -121,5 +122,5 @@ func readable(text string) string {
 	text = multiItem.ReplaceAllString(text, "")
 	text = blankLines.ReplaceAllString(text, "\n")
 	text = precondition.ReplaceAllString(text, "")
-	return strings.TrimPrefix(strings.TrimSpace(text), "gantry: ")
+	return progress.Brief(strings.TrimPrefix(strings.TrimSpace(text), "gantry: "))
 }

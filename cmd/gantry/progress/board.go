@@ -236,6 +236,6 @@ func line(title, text, details string) string {
 }
 
 func firstLine(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
+	s, _, _ = strings.Cut(Brief(s), "\n")
 	return strings.TrimSuffix(s, ": failed precondition") // a class of error that tells people nothing
 }

@@ -1,0 +1,31 @@
+package progress
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	longID = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
+	// the step, when its error names the container again
+	waitStep = regexp.MustCompile(`(?m)^wait container \S+ \w+: (service "[^"]*": container )`)
+	// the layers that an OCI runtime's error passes through: why comes last
+	runtimeLayers = regexp.MustCompile(`(?:(?:task of container|starting process) "[^"]*"(?: in container "[^"]*")?: )?(?:failed to create shim task: )?OCI runtime \w+ failed: (?:runc )?\w+ failed: unable to start container process: `)
+)
+
+// Brief leaves out of an error's text what tells people nothing: what is said
+// twice in a row, the runtime's layers, and most of an ID's digits.
+func Brief(text string) string {
+	text = runtimeLayers.ReplaceAllString(text, "")
+	text = waitStep.ReplaceAllString(text, "$1")
+	text = longID.ReplaceAllString(text, "$1")
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		head, rest, ok := strings.Cut(l, ": ")
+		again, _, more := strings.Cut(rest, ": ")
+		if ok && more && strings.ReplaceAll(again, `"`, "") == head {
+			lines[i] = rest
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"gantry/cmd/gantry/progress"
+	"gantry/project"
+	"gantry/scheduler"
+
+	"github.com/moby/moby/api/types/container"
+)
+
+// telling notes which containers a display has been told of.
+type telling struct {
+	progress.Display
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+func (d *telling) Event(e scheduler.Event) {
+	if e.Kind == "container" {
+		d.mu.Lock()
+		if d.told == nil {
+			d.told = map[string]bool{}
+		}
+		d.told[e.Name] = true
+		d.mu.Unlock()
+	}
+	d.Display.Event(e)
+}
+
+// untouched shows those of the services' containers that were as they should
+// be, so that an up with nothing to do says so.
+func (d *telling) untouched(ctx context.Context, c *cli, t target, services []string, waited bool) error {
+	if c.global.progress == string(progress.Quiet) {
+		return nil
+	}
+	if len(services) > 0 {
+		var err error
+		if services, err = t.definition.Closure(services...); err != nil {
+			return err
+		}
+	}
+	api, err := c.engine()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	list, err := containers(ctx, api, t.name, selection{services: services})
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(s container.Summary) bool { return d.told[nameOf(s)] })
+	for i, s := range list {
+		e := scheduler.Event{Step: i, Kind: "container", Name: nameOf(s), Verb: "wait", Status: scheduler.StatusDone, Condition: project.Started}
+		if waited && s.Health != nil && s.Health.Status == container.Healthy {
+			e.Condition = project.Healthy
+		}
+		d.Display.Event(e)
+	}
+	return nil
+}
