@@ -142,6 +142,7 @@ func observed(rec *record, st *state) scheduler.Container {
 		Hash: l[labelHash], DependsOn: l[labelDependsOn], ImageRef: rec.Image, ImageID: rec.ImageID, Status: st.Status, ExitCode: st.ExitCode,
 		Networks: map[string]string{}, Anonymous: map[string]string{}, Config: rec.Config,
 		NetworkMode: string(rec.HostConfig.NetworkMode), PidMode: string(rec.HostConfig.PidMode), IpcMode: string(rec.HostConfig.IpcMode),
+		VolumesFrom: rec.HostConfig.VolumesFrom,
 	}
 	fmt.Sscan(l[labelNumber], &o.Number)
 	if st.Health != nil {

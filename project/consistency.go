@@ -92,6 +92,9 @@ func (c *checker) dependencies(s types.ServiceConfig) {
 				path = []string{mode}
 			}
 		}
+		if slices.ContainsFunc(s.VolumesFrom, func(from string) bool { from, _, _ = strings.Cut(from, ":"); return from == name }) {
+			path = []string{"volumes_from"}
+		}
 		disabled, known := c.model.DisabledServices[name]
 		switch {
 		case !known:
@@ -106,6 +109,9 @@ func (c *checker) dependencies(s types.ServiceConfig) {
 func (c *checker) contradictions(s types.ServiceConfig) {
 	if s.NetworkMode != "" && len(s.Networks) > 0 {
 		c.add([]string{"network_mode"}, "network_mode and networks exclude each other; keep one")
+	}
+	if s.NetworkMode != "" && len(s.Links) > 0 {
+		c.add([]string{"links"}, "links need a network of the project; remove them or network_mode")
 	}
 	if s.Scale != nil && *s.Scale < 0 {
 		c.add([]string{"scale"}, "scale must not be negative")

@@ -44,6 +44,7 @@ func (t *translator) hostConfig(s types.ServiceConfig, networks []Attachment) co
 		Umask:          s.Umask,
 		Resources:      resources(s),
 		Mounts:         t.mounts(s),
+		VolumesFrom:    volumesFrom(s.VolumesFrom),
 		Init:           s.Init,
 	}
 	t.securityOpt(s, &h)
@@ -131,6 +132,17 @@ func extraHosts(h types.HostsList) []string {
 	list := h.AsList(":")
 	slices.Sort(list)
 	return list
+}
+
+// volumesFrom gives service:NAME[:MODE], in the user's order.
+func volumesFrom(list []string) []string {
+	var out []string
+	for _, from := range list {
+		if limitVolumesFrom(from) == "" { // else refused before, or ignored on the user's word
+			out = append(out, types.ServicePrefix+from)
+		}
+	}
+	return out
 }
 
 // tmpfs maps targets to mount options.

@@ -43,6 +43,28 @@ func limitNamespace(modes ...string) func(string) string {
 	}
 }
 
+// limitVolumesFrom accepts SERVICE[:MODE].
+func limitVolumesFrom(v string) string {
+	name, mode, _ := strings.Cut(v, ":")
+	if name == "container" {
+		return fmt.Sprintf("%q is not supported: name a service, or the same volumes in both containers", v)
+	}
+	if name == "" || !slices.Contains([]string{"", "ro", "rw"}, mode) {
+		return fmt.Sprintf("%q is not supported: use SERVICE, SERVICE:ro or SERVICE:rw", v)
+	}
+	return ""
+}
+
+// limitLink accepts links that give no other name: services on one network
+// find each other by theirs.
+func limitLink(v string) string {
+	name, alias, _ := strings.Cut(v, ":")
+	if alias == "" || alias == name {
+		return ""
+	}
+	return fmt.Sprintf("%q is not supported: a link gives no other name; put %s into the aliases of a network of %s", v, alias, name)
+}
+
 // volumeOptions are the options of a volume's short form that compose-go
 // understands; it ignores all others. The last three ask for less than a bind
 // mount gives anyway.

@@ -51,7 +51,8 @@ type Project struct {
 // HostConfig.Mounts names volumes as the runtime knows them (project prefix
 // applied). HostConfig.NetworkMode is "bridge", "host", "none",
 // "service:NAME", "container:NAME" or, with Networks set, the first network's
-// name. HostConfig.PidMode and IpcMode may be "service:NAME" too.
+// name. HostConfig.PidMode and IpcMode may be "service:NAME" too, and
+// HostConfig.VolumesFrom has "service:NAME" or "service:NAME:MODE".
 type Service struct {
 	Name          string               `json:"name"`
 	ContainerName string               `json:"containerName,omitempty"` // set by container_name; else PROJECT-SERVICE-N

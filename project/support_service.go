@@ -126,7 +126,8 @@ var serviceRules = []rule{
 	{path: "services.*.label_file"},
 	{path: "services.*.labels"},
 	{path: "services.*.labels.*"},
-	{path: "services.*.links", support: refused, note: "links are not supported; services on one network reach each other by name: use networks, aliases and depends_on"},
+	{path: "services.*.links"},
+	{path: "services.*.links.[]", note: "SERVICE only: it starts first, and is found by name as always", limit: limitLink},
 	{path: "services.*.logging"},
 	{path: "services.*.logging.driver", note: "json-file, none", limit: oneOf("use json-file or none", "json-file", "none")},
 	{path: "services.*.logging.options"},
@@ -224,6 +225,7 @@ var serviceRules = []rule{
 	{path: "services.*.volumes.[].volume.labels", support: refused, note: "label the volume under the top-level key volumes"},
 	{path: "services.*.volumes.[].volume.nocopy"},
 	{path: "services.*.volumes.[].volume.subpath"},
-	{path: "services.*.volumes_from", support: refused, note: "name the same volumes in both services instead"},
+	{path: "services.*.volumes_from"},
+	{path: "services.*.volumes_from.[]", note: "SERVICE, SERVICE:ro, SERVICE:rw", limit: limitVolumesFrom},
 	{path: "services.*.working_dir"},
 }

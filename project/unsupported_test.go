@@ -21,7 +21,8 @@ services:
     <<: *hooks
     image: nginx
     build: .
-    links: [app]
+    links: ["app:backend"]
+    volumes_from: ["app:zz"]
     logging: {driver: syslog, options: {tag: x, max-size: 1m}}
     volumes:
       - data:/data:U
@@ -69,18 +70,19 @@ services:
 		"compose.override.yaml:3:5: services.app.gpus: device drivers are not supported yet; use devices",
 		"compose.yaml:3:3: services.web.post_start: Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully",
 		"compose.yaml:8:5: services.web.build: Gantry does not build images yet; build the image elsewhere and name it with image",
-		"compose.yaml:9:5: services.web.links: links are not supported; services on one network reach each other by name: use networks, aliases and depends_on",
-		`compose.yaml:10:15: services.web.logging.driver: "syslog" is not supported: use json-file or none`,
-		"compose.yaml:10:41: services.web.logging.options.tag: this log option is not supported; use max-size and max-file",
-		`compose.yaml:12:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
-		`compose.yaml:13:10: services.web.volumes.1.type: "image" is not supported: use bind, volume or tmpfs`,
-		`compose.yaml:15:7: services.web.deploy.mode: "global" is not supported: there is one host; use replicas`,
-		"compose.yaml:16:7: services.web.deploy.placement: it steers a swarm, which Gantry is not; remove it",
-		`compose.yaml:18:5: services.web.attach: "false" is not supported: up shows the logs of every service; remove it`,
-		`compose.yaml:23:5: services.app.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
-		`compose.yaml:24:5: services.app.userns_mode: "keep-id" is not supported: containers share the host's user namespace; use host or remove it`,
-		`compose.yaml:32:10: volumes.data.driver: "nfs" is not supported: use local`,
-		"compose.yaml:35:11: secrets.token.environment: only files are supported yet; use file",
+		`compose.yaml:9:13: services.web.links.0: "app:backend" is not supported: a link gives no other name; put backend into the aliases of a network of app`,
+		`compose.yaml:10:20: services.web.volumes_from.0: "app:zz" is not supported: use SERVICE, SERVICE:ro or SERVICE:rw`,
+		`compose.yaml:11:15: services.web.logging.driver: "syslog" is not supported: use json-file or none`,
+		"compose.yaml:11:41: services.web.logging.options.tag: this log option is not supported; use max-size and max-file",
+		`compose.yaml:13:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
+		`compose.yaml:14:10: services.web.volumes.1.type: "image" is not supported: use bind, volume or tmpfs`,
+		`compose.yaml:16:7: services.web.deploy.mode: "global" is not supported: there is one host; use replicas`,
+		"compose.yaml:17:7: services.web.deploy.placement: it steers a swarm, which Gantry is not; remove it",
+		`compose.yaml:19:5: services.web.attach: "false" is not supported: up shows the logs of every service; remove it`,
+		`compose.yaml:24:5: services.app.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
+		`compose.yaml:25:5: services.app.userns_mode: "keep-id" is not supported: containers share the host's user namespace; use host or remove it`,
+		`compose.yaml:33:10: volumes.data.driver: "nfs" is not supported: use local`,
+		"compose.yaml:36:11: secrets.token.environment: only files are supported yet; use file",
 		"parts/base.yaml:3:5: services.web.credential_spec: it applies to Windows containers only; remove it",
 		"parts/part.yaml:4:5: services.part.provider: Gantry runs containers only; remove it",
 	}
@@ -144,7 +146,7 @@ services:
   web:
     image: nginx
     build: {context: .}
-    links: [other]
+    links: ["other:o"]
     logging: {driver: syslog}
     volumes: ["./a:/a:U"]
     ports: [80]

@@ -22,6 +22,7 @@ func (b *up) check() {
 		if creates {
 			b.checkImage(w)
 			b.checkModes(w)
+			b.checkVolumesFrom(w)
 		}
 		b.checkNames(w)
 		if creates || begins {
@@ -64,6 +65,16 @@ func (b *up) checkModes(w *work) {
 				b.refuse(position(w.svc, key), errdefs.ErrNotFound,
 					"service %q: %s: there is no container %q", w.svc.Name, key, name)
 			}
+		}
+	}
+}
+
+// checkVolumesFrom makes sure that there is a container to take volumes from.
+func (b *up) checkVolumesFrom(w *work) {
+	for _, from := range b.volumesFrom(w.svc) {
+		if owner, _ := cutMode(from); strings.HasPrefix(from, "service:") {
+			b.refuse(position(w.svc, "volumes_from"), errdefs.ErrFailedPrecondition,
+				"service %q: volumes_from: service %q has no container to take volumes from", w.svc.Name, strings.TrimPrefix(owner, "service:"))
 		}
 	}
 }

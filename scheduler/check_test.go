@@ -120,6 +120,10 @@ func TestProblems(t *testing.T) {
 			class: errdefs.IsFailedPrecondition, want: []string{`service "app": network_mode: service "vpn" has no container to share with`},
 		},
 		{
+			name: "no volumes to take", project: shop(service("data", scale(0)), service("app", volumesOf("data"))),
+			class: errdefs.IsFailedPrecondition, want: []string{`service "app": volumes_from: service "data" has no container to take volumes from`},
+		},
+		{
 			name: "no container to join", project: shop(service("app", func(s *project.Service) { s.HostConfig.PidMode = "container:gone" })),
 			class: errdefs.IsNotFound, want: []string{`service "app": pid: there is no container "gone"`},
 		},

@@ -71,7 +71,7 @@ func (b *up) createNeeds(w *work, t *slot) {
 			t.create.need(b.volumes[m.Source].create)
 		}
 	}
-	for _, mode := range modes(w.svc) {
+	for _, mode := range owners(w.svc) {
 		if name, ok := strings.CutPrefix(mode, "service:"); ok && b.work[name] != nil {
 			t.create.need(b.work[name].slots[0].create)
 		}

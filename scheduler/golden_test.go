@@ -65,6 +65,7 @@ func TestGoldenUp(t *testing.T) {
 		{name: "up-force", before: shop(service("a")), project: shop(service("a")), options: scheduler.Options{Recreate: scheduler.RecreateAlways}},
 		{name: "up-optional", project: shop(service("a", probe("true")), service("b", needs("a", project.Healthy, optional)))},
 		{name: "up-namespace", before: shop(service("vpn"), service("app", netOf("vpn"))), project: shop(service("vpn", version("2")), service("app", netOf("vpn")))},
+		{name: "up-volumes-from", before: shop(service("data"), service("app", volumesOf("data:ro"))), project: shop(service("data", version("2")), service("app", volumesOf("data:ro")))},
 		{name: "up-orphans", before: shop(service("a"), service("old")), project: shop(service("a")), options: scheduler.Options{RemoveOrphans: true}},
 		{name: "up-orphans-left", before: shop(service("a"), service("old")), project: shop(service("a"))},
 		{

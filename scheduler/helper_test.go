@@ -97,6 +97,15 @@ func publish(host, port string) func(*project.Service) {
 	}
 }
 
+// volumesOf is SERVICE or SERVICE:MODE.
+func volumesOf(from string) func(*project.Service) {
+	return func(s *project.Service) {
+		s.HostConfig.VolumesFrom = append(s.HostConfig.VolumesFrom, "service:"+from)
+		other, _, _ := strings.Cut(from, ":")
+		s.DependsOn = append(s.DependsOn, project.Dependency{Service: other, Condition: project.Started, Required: true})
+	}
+}
+
 // netOf shares the network namespace of another service.
 func netOf(other string) func(*project.Service) {
 	return func(s *project.Service) {

@@ -178,6 +178,17 @@ func modes(svc *project.Service) [3]string {
 	return [3]string{string(h.NetworkMode), string(h.PidMode), string(h.IpcMode)}
 }
 
+// owners are the modes, and whose volumes svc mounts in the same form.
+func owners(svc *project.Service) []string {
+	m := modes(svc)
+	out := m[:]
+	for _, from := range svc.HostConfig.VolumesFrom {
+		owner, _ := cutMode(from)
+		out = append(out, owner)
+	}
+	return out
+}
+
 // fixedPorts are the host ports that svc names, in order. Ephemeral ones and
 // ranges to choose from are none.
 func fixedPorts(svc *project.Service) []HostPort {

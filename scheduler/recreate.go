@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"gantry/project"
@@ -81,6 +82,13 @@ var reasons = []func(b *up, w *work, c *Container) string{
 		}
 		return ""
 	},
+	// the container whose volumes it mounts is replaced
+	func(b *up, w *work, c *Container) string {
+		if want := b.volumesFrom(w.svc); !slices.Equal(want, c.VolumesFrom) {
+			return "the container of volumes_from was replaced"
+		}
+		return ""
+	},
 }
 
 // whyRecreate is the reason why c must be replaced, "" when it is up to date.
@@ -142,6 +150,29 @@ func (b *up) resolveMode(mode string) string {
 		return mode
 	}
 	return "container:" + first.ID
+}
+
+// volumesFrom turns each "service:X[:MODE]" into "ID[:MODE]" as resolveMode
+// does. What names nothing to be found stays as it is.
+func (b *up) volumesFrom(svc *project.Service) []string {
+	var out []string
+	for _, from := range svc.HostConfig.VolumesFrom {
+		owner, mode := cutMode(from)
+		if id, ok := strings.CutPrefix(b.resolveMode(owner), "container:"); ok {
+			from = id + mode
+		}
+		out = append(out, from)
+	}
+	return out
+}
+
+// cutMode splits "service:X:MODE" into "service:X" and ":MODE" or "".
+func cutMode(from string) (owner, mode string) {
+	name, mode, ok := strings.Cut(strings.TrimPrefix(from, "service:"), ":")
+	if ok {
+		mode = ":" + mode
+	}
+	return "service:" + name, mode
 }
 
 // imageNeed is what a service's image needs.

@@ -80,7 +80,8 @@ type Container struct {
 	Anonymous                     map[string]string
 	DependsOn                     string // its depends_on label: service:condition:restart,…
 	Config                        container.Config
-	NetworkMode, PidMode, IpcMode string // as created, with container:ID resolved
+	NetworkMode, PidMode, IpcMode string   // as created, with container:ID resolved
+	VolumesFrom                   []string // as created: ID or ID:MODE
 }
 
 // Network is one observed network.

@@ -205,6 +205,7 @@ func (b *up) container(w *work, t *slot, name string) CreateContainer {
 	c.Host.NetworkMode = container.NetworkMode(b.resolveMode(string(c.Host.NetworkMode)))
 	c.Host.PidMode = container.PidMode(b.resolveMode(string(c.Host.PidMode)))
 	c.Host.IpcMode = container.IpcMode(b.resolveMode(string(c.Host.IpcMode)))
+	c.Host.VolumesFrom = b.volumesFrom(w.svc)
 	c.Networks = slices.Clone(w.svc.Networks)
 	for i := range c.Networks {
 		a := &c.Networks[i]

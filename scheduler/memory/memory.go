@@ -304,6 +304,7 @@ func (d *Driver) create(a scheduler.CreateContainer) error {
 		ImageRef: a.Image, ImageID: image.ID, Status: container.StateCreated,
 		Networks: make(map[string]string), Anonymous: make(map[string]string), Config: a.Config,
 		NetworkMode: string(a.Host.NetworkMode), PidMode: string(a.Host.PidMode), IpcMode: string(a.Host.IpcMode),
+		VolumesFrom: a.Host.VolumesFrom,
 	}
 	for _, n := range a.Networks {
 		network := d.networks[n.Name]
