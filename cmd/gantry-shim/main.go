@@ -10,7 +10,8 @@ import (
 	"context"
 	"os"
 
-	_ "gantry/cmd/gantry-shim/pid1" // takes over before anything else is set up
+	_ "gantry/cmd/gantry-shim/leftover" // these take over before anything else is set up
+	_ "gantry/cmd/gantry-shim/pid1"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
