@@ -68,8 +68,21 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 	if len(swept) > 0 {
 		r.log.Infof("removed what was left of containers %q", swept)
 		errs = multierror.Append(errs, r.collect(ctx))
+	} else {
+		errs = multierror.Append(errs, r.recollect(ctx))
 	}
 	return errs.ErrorOrNil()
+}
+
+// recollect has the files removed of what a killed process had removed itself
+// without collecting it. containerd only looks for such files after a snapshot
+// was removed, and forgets that with the process.
+func (r *Runtime) recollect(ctx context.Context) error {
+	key := fmt.Sprintf("sweep-%d", time.Now().UnixNano())
+	if _, err := r.snapshots().Prepare(ctx, key, ""); err != nil {
+		return fmt.Errorf("garbage collection: %w", err)
+	}
+	return r.removeSnapshot(ctx, key) // which requests the collection
 }
 
 // destroy kills and removes a container, whatever it does.

@@ -78,8 +78,8 @@ func (e *Engine) kill(c *ctr, r *run) error {
 	if paused {
 		ctx, cancel := e.cleanupContext()
 		defer cancel()
-		if err := e.rt.Resume(ctx, c.id); ignoreNotFound(err) != nil {
-			return fmt.Errorf("remove container %q: unpause: %w", c.name(), err)
+		if err := e.thaw(ctx, c); err != nil {
+			return fmt.Errorf("remove container %q: %w", c.name(), err)
 		}
 	}
 	return e.killAndWait(c, r)

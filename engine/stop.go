@@ -67,18 +67,15 @@ func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, again bool)
 		}
 		return fmt.Errorf("container %q is not running: %w", rec.Name, errdefs.ErrNotModified)
 	}
+	calls := context.WithoutCancel(ctx) // what has begun is finished
 	if was == container.StatePaused {
-		// a frozen process takes no signal
-		if err := e.rt.Resume(ctx, c.id); err != nil {
-			return fmt.Errorf("stop container %q: unpause: %w", rec.Name, err)
-		}
-		if err := c.thawed(); err != nil {
+		if err := e.thaw(calls, c); err != nil { // a frozen process takes no signal
 			return fmt.Errorf("stop container %q: %w", rec.Name, err)
 		}
 	}
 	wait := stopTimeout(opts.Timeout, rec.Config.StopTimeout)
 	if wait != 0 {
-		if err := e.signal(ctx, c, r, sig); err != nil {
+		if err := e.signal(calls, c, r, sig); err != nil {
 			return fmt.Errorf("stop container %q: %w", rec.Name, err)
 		}
 		ended, err := e.awaitEnd(ctx, c, r, wait)
@@ -120,13 +117,29 @@ func (e *Engine) awaitEnd(ctx context.Context, c *ctr, r *run, wait time.Duratio
 	}
 }
 
-// thawed notes that a paused container runs again.
-func (c *ctr) thawed() error {
+// thaw lets a paused container run on; one whose process is gone is fine.
+func (e *Engine) thaw(ctx context.Context, c *ctr) error {
+	if err := e.rt.Resume(ctx, c.id); err != nil && e.frozen(ctx, c) {
+		return fmt.Errorf("unpause: %w", err)
+	}
 	return c.update(func(s *state) {
 		if s.Status == container.StatePaused {
 			s.Status = container.StateRunning
 		}
 	})
+}
+
+// ended tells whether the runtime has no living process of the container. It is
+// asked when a call has failed, which a shim that ends does in many ways.
+func (e *Engine) ended(ctx context.Context, c *ctr) bool {
+	t, err := e.rt.Task(ctx, c.id)
+	return errdefs.IsNotFound(err) || err == nil && t.Status == ctd.Stopped
+}
+
+// frozen tells whether the runtime holds the container's processes.
+func (e *Engine) frozen(ctx context.Context, c *ctr) bool {
+	t, err := e.rt.Task(ctx, c.id)
+	return err == nil && t.Status == ctd.Paused
 }
 
 // killAndWait sends SIGKILL and waits until the run is cleaned up.
@@ -154,7 +167,7 @@ func (r *run) awaitKilled(name string) error {
 // signal sends a signal to the main process; one that has just ended is fine.
 func (e *Engine) signal(ctx context.Context, c *ctr, r *run, sig syscall.Signal) error {
 	err := e.rt.Kill(ctx, c.id, "", sig, false)
-	if errdefs.IsNotFound(err) {
+	if err != nil && e.ended(ctx, c) {
 		go e.expectExit(c, r)
 		return nil
 	}
@@ -222,6 +235,7 @@ func (e *Engine) KillContainer(ctx context.Context, ref, name string) error {
 	case dead || r == nil:
 		return fmt.Errorf("container %q is not running: %w", rec.Name, errdefs.ErrFailedPrecondition)
 	}
+	ctx = context.WithoutCancel(ctx)
 	if err := e.signal(ctx, c, r, sig); err != nil {
 		return fmt.Errorf("kill container %q: %w", rec.Name, err)
 	}
@@ -229,8 +243,8 @@ func (e *Engine) KillContainer(ctx context.Context, ref, name string) error {
 		return nil
 	}
 	if was == container.StatePaused { // on cgroup v1 a frozen process dies only when thawed
-		if err := e.rt.Resume(ctx, c.id); err != nil {
-			log.G(ctx).WithError(err).Debugf("container %q: thaw what was killed", rec.Name)
+		if err := e.thaw(ctx, c); err != nil {
+			log.G(ctx).WithError(err).Warnf("container %q was killed while paused", rec.Name)
 		}
 	}
 	return r.awaitKilled(rec.Name)
@@ -295,7 +309,10 @@ func (e *Engine) freeze(ctx context.Context, ref string, from, to container.Cont
 	if s := c.state().Status; s != from {
 		return fmt.Errorf("container %q is %s, not %s: %w", c.name(), s, from, errdefs.ErrConflict)
 	}
-	if err := do(ctx, c.id); err != nil {
+	if err := do(context.WithoutCancel(ctx), c.id); err != nil {
+		if e.ended(ctx, c) {
+			err = fmt.Errorf("it has just ended: %w", errdefs.ErrFailedPrecondition)
+		}
 		return fmt.Errorf("%s container %q: %w", action, c.name(), err)
 	}
 	err = c.update(func(s *state) {

@@ -147,6 +147,9 @@ func (m *Manager) makeDevice(b *bridge) (index int, fresh bool, err error) {
 	case link.Type() != "bridge":
 		return 0, false, fmt.Errorf("the host has a device of that name which is no bridge (%s): %w", link.Type(), errdefs.ErrConflict)
 	case alias == m.alias(b.rec.ID):
+	case alias == "" && slices.Equal(link.Attrs().HardwareAddr, attrs.HardwareAddr):
+		// ours, from a process that was killed before it could say so
+		return link.Attrs().Index, true, m.host.LinkSetAlias(link, m.alias(b.rec.ID))
 	case strings.HasPrefix(alias, "gantry:"):
 		return 0, false, fmt.Errorf("the device belongs to another network (%s): %w", alias, errdefs.ErrConflict)
 	case b.opts.bridge == "":

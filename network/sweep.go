@@ -82,6 +82,10 @@ func (m *Manager) sweepLinks(keep func(string) bool) error {
 		switch l.Type() {
 		case "bridge":
 			id, ours := strings.CutPrefix(a.Alias, m.alias(""))
+			if a.Alias == "" && strings.HasPrefix(a.Name, "gb"+m.cfg.Instance+"-") && len(a.Name) == len(m.device("gb", "")) {
+				// The process was killed before it could say whose it is.
+				ours, id = true, m.networkOn(a.Name)
+			}
 			if !ours || m.hasNetwork(id) || m.jobs.busy(deviceJob(a.Name)) {
 				continue
 			}
@@ -95,6 +99,18 @@ func (m *Manager) sweepLinks(keep func(string) bool) error {
 		merr = multierror.Append(merr, wrap(m.deleteLink(a.Index), "interface %q", a.Name))
 	}
 	return merr.ErrorOrNil()
+}
+
+// networkOn is the ID of the network whose bridge has a name, "" for none.
+func (m *Manager) networkOn(bridge string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.networks {
+		if b.rec.Bridge == bridge {
+			return b.rec.ID
+		}
+	}
+	return ""
 }
 
 func (m *Manager) hasNetwork(id string) bool {
