@@ -106,12 +106,25 @@ func (c *checker) dependencies(s types.ServiceConfig) {
 	}
 }
 
+// enclosed says that all networks of a service are known to be internal.
+func (c *checker) enclosed(s types.ServiceConfig) bool {
+	for name := range s.Networks {
+		if n, ok := c.model.Networks[name]; !ok || !n.Internal {
+			return false
+		}
+	}
+	return len(s.Networks) > 0
+}
+
 func (c *checker) contradictions(s types.ServiceConfig) {
 	if s.NetworkMode != "" && len(s.Networks) > 0 {
 		c.add([]string{"network_mode"}, "network_mode and networks exclude each other; keep one")
 	}
 	if s.NetworkMode != "" && len(s.Links) > 0 {
 		c.add([]string{"links"}, "links need a network of the project; remove them or network_mode")
+	}
+	if len(s.Ports) > 0 && c.enclosed(s) {
+		c.add([]string{"ports"}, "ports cannot be published: every network of the service is internal; add one that is not, or remove the ports")
 	}
 	if s.Scale != nil && *s.Scale < 0 {
 		c.add([]string{"scale"}, "scale must not be negative")

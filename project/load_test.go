@@ -205,6 +205,33 @@ networks: {front: }
 			},
 		},
 		{
+			name: "networks without a way out",
+			files: `-- compose.yaml --
+services:
+  web:
+    image: nginx
+    networks: [back]
+    ports: [80]
+  both:
+    image: nginx
+    networks: [back, default]
+    ports: [80]
+  vpn:
+    image: nginx
+    network_mode: bridge
+    links: [web]
+  app:
+    image: nginx
+    volumes_from: [gone]
+networks: {back: {internal: true}}
+`,
+			want: []string{
+				`compose.yaml:5:5: service "web": ports cannot be published: every network of the service is internal; add one that is not, or remove the ports`,
+				`compose.yaml:13:5: service "vpn": links need a network of the project; remove them or network_mode`,
+				`compose.yaml:16:5: service "app": depends on service "gone", which is not defined`,
+			},
+		},
+		{
 			name: "bad values",
 			files: `-- compose.yaml --
 services:

@@ -35,11 +35,7 @@ func newAttachCommand(c *cli) *cobra.Command {
 }
 
 func runAttach(ctx context.Context, c *cli, o attachOptions, service string) error {
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

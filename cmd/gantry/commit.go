@@ -38,11 +38,7 @@ func newCommitCommand(c *cli) *cobra.Command {
 }
 
 func runCommit(ctx context.Context, c *cli, o commitOptions, service, name string) error {
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

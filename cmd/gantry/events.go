@@ -45,11 +45,7 @@ func runEvents(ctx context.Context, c *cli, o eventsOptions, services []string) 
 	if err != nil {
 		return usagef("invalid --until %q: %v", o.until, err)
 	}
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

@@ -43,11 +43,7 @@ func newExecCommand(c *cli) *cobra.Command {
 }
 
 func runExec(ctx context.Context, c *cli, o execOptions, service string, command []string) error {
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

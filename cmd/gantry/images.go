@@ -46,11 +46,7 @@ type usedImage struct {
 }
 
 func runImages(ctx context.Context, c *cli, o imagesOptions, services []string) error {
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

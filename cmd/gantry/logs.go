@@ -62,11 +62,7 @@ func runLogs(ctx context.Context, c *cli, o logsOptions, services []string) erro
 	if o.index > 0 && len(services) != 1 {
 		return usagef("--index requires one service to be selected")
 	}
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

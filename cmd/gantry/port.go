@@ -39,11 +39,7 @@ func runPort(ctx context.Context, c *cli, o portOptions, service, port string) e
 	if err != nil {
 		return usagef("invalid port %q: use a number from 1 to 65535", port)
 	}
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

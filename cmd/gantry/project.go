@@ -9,6 +9,7 @@ import (
 	"gantry/project"
 
 	"github.com/containerd/errdefs"
+	engine "github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 )
 
@@ -64,6 +65,16 @@ func (c *cli) find(ctx context.Context) (target, error) {
 		return target{name: firstOf(opts.Name, c.getenv("COMPOSE_PROJECT_NAME"))}, nil
 	}
 	return target{}, err
+}
+
+// reach finds the project and a client for what exists of it.
+func (c *cli) reach(ctx context.Context) (target, *engine.Client, error) {
+	t, err := c.find(ctx)
+	if err != nil {
+		return target{}, nil, err
+	}
+	api, err := c.engine()
+	return t, api, err
 }
 
 // check refuses services that neither the definition nor a container has.

@@ -63,11 +63,7 @@ func runPs(ctx context.Context, c *cli, o psOptions, services []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

@@ -24,11 +24,7 @@ func newTopCommand(c *cli) *cobra.Command {
 }
 
 func runTop(ctx context.Context, c *cli, services []string) error {
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

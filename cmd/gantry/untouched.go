@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"gantry/api/client"
 	"gantry/cmd/gantry/progress"
 	"gantry/project"
 	"gantry/scheduler"
@@ -15,12 +16,16 @@ import (
 // telling notes which containers a display has been told of.
 type telling struct {
 	progress.Display
-	mu   sync.Mutex
-	told map[string]bool
+	mu    sync.Mutex
+	told  map[string]bool
+	steps int
 }
 
 func (d *telling) Event(e scheduler.Event) {
-	if e.Kind == "container" {
+	switch e.Kind {
+	case client.KindPlan:
+		d.steps = int(e.Progress.Total)
+	case "container":
 		d.mu.Lock()
 		if d.told == nil {
 			d.told = map[string]bool{}
@@ -53,6 +58,10 @@ func (d *telling) untouched(ctx context.Context, c *cli, t target, services []st
 		return err
 	}
 	list = slices.DeleteFunc(list, func(s container.Summary) bool { return d.told[nameOf(s)] })
+	if len(list) == 0 {
+		return nil
+	}
+	d.Display.Event(client.PlanEvent(d.steps + len(list)))
 	for i, s := range list {
 		e := scheduler.Event{Step: i, Kind: "container", Name: nameOf(s), Verb: "wait", Status: scheduler.StatusDone, Condition: project.Started}
 		if waited && s.Health != nil && s.Health.Status == container.Healthy {

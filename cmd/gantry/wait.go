@@ -26,11 +26,7 @@ func newWaitCommand(c *cli) *cobra.Command {
 }
 
 func runWait(ctx context.Context, c *cli, downProject bool, services []string) error {
-	t, err := c.find(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := c.engine()
+	t, api, err := c.reach(ctx)
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,16 @@ func Brief(text string) string {
 	text = longID.ReplaceAllString(text, "$1")
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
-		head, rest, ok := strings.Cut(l, ": ")
-		again, _, more := strings.Cut(rest, ": ")
-		if ok && more && strings.ReplaceAll(again, `"`, "") == head {
-			lines[i] = rest
+		parts := strings.Split(l, ": ")
+		kept := parts[:1]
+		for _, p := range parts[1:] {
+			if !strings.Contains(p, ` "`) || !strings.Contains(bare(kept[len(kept)-1]), bare(p)) {
+				kept = append(kept, p)
+			}
 		}
+		lines[i] = strings.Join(kept, ": ")
 	}
 	return strings.Join(lines, "\n")
 }
+
+func bare(s string) string { return strings.ReplaceAll(s, `"`, "") }
