@@ -32,6 +32,7 @@ type object struct {
 	began   time.Time
 	took    time.Duration // from its first step's begin to its last step's end
 	details string        // an error's first line, or why
+	said    string        // the last line of plain output
 	parts   []*part       // an image's layers, in the order in which they came
 }
 
@@ -102,12 +103,23 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 	case scheduler.StatusFailed:
 		if e.Optional {
 			o.state, o.parts, o.details = skipped, nil, firstLine(e.Error)
-			return line(o.title, o.text, o.details)
+			return o.say(o.details)
 		}
 		o.state, o.parts, o.details = failed, nil, firstLine(e.Error)
-		return line(o.title, o.text, o.details)
+		return o.say(o.details)
 	}
-	return line(o.title, o.text, o.details)
+	return o.say(o.details)
+}
+
+// say is the object's line, "" when that was its last one: a pull tells of its
+// own end, and so does its step.
+func (o *object) say(details string) string {
+	l := line(o.title, o.text, details)
+	if l == o.said {
+		return ""
+	}
+	o.said = l
+	return l
 }
 
 func (b *Board) general(e scheduler.Event) string {
@@ -133,7 +145,7 @@ func (b *Board) progress(o *object, p scheduler.Progress) string {
 			return ""
 		}
 		o.text = p.Text
-		return line(o.title, o.text, "")
+		return o.say("")
 	}
 	if !b.layers {
 		return ""

@@ -128,6 +128,14 @@ func TestFailureIsNotHiddenByWhatComesLater(t *testing.T) {
 	}
 }
 
+func TestNothingIsSaidTwiceInARow(t *testing.T) {
+	got, _ := play(NewBoard(Options{}),
+		ev(0, "image", "nginx", "pull", scheduler.StatusStarted), layer("nginx", "Pulled", 0, 0), ev(0, "image", "nginx", "pull", scheduler.StatusDone))
+	if d := cmp.Diff([]string{" Image nginx  Pulling", " Image nginx  Pulled"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestOptionalFailureIsAWarning(t *testing.T) {
 	e := ev(1, "image", "nginx", "pull", scheduler.StatusFailed)
 	e.Optional, e.Error = true, "no route"
