@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"strconv"
@@ -41,10 +42,11 @@ func main() {
 
 	var r report
 	if err := guard(ctx, *verbose, func(t *tb) { measure(t, &r, o) }); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
 		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "bench: interrupted; all is cleaned up")
 			os.Exit(130)
 		}
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 	if err := r.print(os.Stdout); err != nil {
@@ -78,13 +80,15 @@ func measure(t *tb, r *report, o options) {
 	runOnce(t, r, d, f, o)
 	reaction(t, r, d, o)
 	if o.full {
-		growth(t, r, d, o)
+		growth(t, r, d, f, o)
 	}
 }
 
-// start runs a daemon as users have it: without debug messages.
+// start runs a daemon as users have it: without debug messages, and with
+// subnets for more than 200 containers.
 func start(t *tb) *harness.Daemon {
-	d := harness.Start(t)
+	pool := fmt.Sprintf(`"default-address-pools": [{"base": "10.%d.0.0/16", "size": 24}]`, 192+rand.IntN(60))
+	d := harness.Start(t, `"log-level": "info"`, pool)
 	d.Busybox("busybox")
 	return d
 }

@@ -34,7 +34,7 @@ func (r *report) timed(what string, took, floor []time.Duration, budget float64)
 func bounded[T cmp.Ordered](r *report, what string, values []T, show func(T) string, budget T) {
 	var zero T
 	mid := median(values)
-	line := row{what: what, value: show(mid), spread: spread(values, show), floor: "", ratio: ""}
+	line := row{what: what, value: show(mid), spread: spread(values, show)}
 	if budget != zero {
 		line.budget, line.over = "≤ "+show(budget), mid > budget
 	}

@@ -61,7 +61,7 @@ func (t *tb) step(format string, args ...any) {
 func (t *tb) Helper()                   {}
 func (t *tb) Cleanup(f func())          { t.cleanups = append(t.cleanups, f) }
 func (t *tb) Failed() bool              { return t.err != nil }
-func (t *tb) Errorf(f string, a ...any) { t.err = errors.Join(t.err, fmt.Errorf(f, a...)) }
+func (t *tb) Errorf(f string, a ...any) { t.err = errors.Join(t.err, shorten(fmt.Sprintf(f, a...))) }
 func (t *tb) Fatal(a ...any)            { t.Fatalf("%s", fmt.Sprint(a...)) }
 
 // Logf is told the daemon's whole log; that of a failing command is enough.
@@ -70,4 +70,14 @@ func (t *tb) Logf(string, ...any) {}
 func (t *tb) Fatalf(f string, a ...any) {
 	t.Errorf(f, a...)
 	runtime.Goexit()
+}
+
+// shorten keeps the end of an error that quotes a whole log or the progress of
+// a large project: there it says why.
+func shorten(text string) error {
+	const most = 3000
+	if cut := len(text) - most; cut > 0 {
+		text = "…" + text[cut:]
+	}
+	return errors.New(text)
 }
