@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+func load(t *testing.T, content string) (Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "daemon.json")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(path, true)
+}
+
+func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
+	for name, tc := range map[string]struct{ content, want string }{
+		"unknown key":        {"{\n\"data-root\": \"/d\",\n\"data-rot\": \"/e\"\n}", "daemon.json:3"},
+		"syntax":             {"{\n\"data-root\": \"/d\"\n\"x\": 1\n}", "daemon.json:3"},
+		"wrong type":         {"{\n\"dns\": \"192.0.2.1\"\n}", "daemon.json:2"},
+		"more after the end": {"{}\n{}", "daemon.json:2"},
+		"relative root":      {`{"data-root": "d"}`, "data-root"},
+		"one root for both":  {`{"data-root": "/r", "exec-root": "/r/"}`, "both"},
+		"long exec-root":     {`{"exec-root": "/` + strings.Repeat("x", 40) + `"}`, "exec-root"},
+		"log driver":         {`{"log-driver": "syslog"}`, "syslog"},
+		"log option":         {`{"log-opts": {"max-size": "big"}}`, "max-size"},
+		"unknown log option": {`{"log-opts": {"max-files": "3"}}`, "max-files"},
+		"log option of none": {`{"log-driver": "none", "log-opts": {"max-file": "3"}}`, "none"},
+		"name server":        {`{"dns": ["resolver"]}`, "resolver"},
+		"address pool":       {`{"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}`, "10.0.0.0/16"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, tc.content)
+			if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "daemon.json") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	c, err := load(t, `{"data-root": "/d", "exec-root": "/e", "hosts": ["unix:///s"], "group": "g", "pidfile": "/p", "log-level": "warn", "containerd": "/c",
+		"log-driver": "none", "insecure-registries": ["a"], "registry-mirrors": ["https://b"],
+		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "dns": ["192.0.2.1"], "dns-search": ["s"], "dns-opts": ["o"]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := c.dns()
+	if err != nil || len(names.Servers) != 1 || names.Servers[0].String() != "192.0.2.1" || names.Search[0] != "s" || names.Options[0] != "o" {
+		t.Errorf("name service %+v, %v", names, err)
+	}
+	if p := c.pools(); len(p) != 1 || p[0].Base.String() != "10.9.0.0/16" || p[0].Size != 24 {
+		t.Errorf("pools %v", p)
+	}
+	if c.DataRoot != "/d" || c.ExecRoot != "/e" || !c.Serves("/s") || c.Group != "g" || c.Pidfile != "/p" || c.LogLevel != "warn" || c.Containerd != "/c" ||
+		c.LogDriver != "none" || c.InsecureRegistries[0] != "a" || c.RegistryMirrors[0] != "https://b" {
+		t.Errorf("%+v", c)
+	}
+}
