@@ -15,7 +15,7 @@ import (
 func upAttached(t *testing.T, d *fakeDaemon, args ...string) (code int, out, errs string) {
 	t.Helper()
 	dir := t.TempDir()
-	writeFile(t, dir+"/compose.yaml", "name: demo\nservices: {web: {image: x}, db: {image: y}}")
+	writeFile(t, dir+"/compose.yaml", "name: demo\nservices: {web: {image: x, depends_on: {db: {condition: service_started, required: false}}}, db: {image: y}}")
 	c, stdout, stderr := newTestCLI(t)
 	ended := make(chan int, 1)
 	go func() {

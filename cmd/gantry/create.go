@@ -120,5 +120,5 @@ func detached(ctx context.Context, c *cli, t target, v client.Verb, services []s
 	if err := do(ctx, c, t, v, services, o.UpOptions, told); err != nil || v != client.VerbUp {
 		return err
 	}
-	return told.untouched(ctx, c, t, services, o.Wait)
+	return told.untouched(ctx, c, t, services, o.UpOptions)
 }

@@ -38,11 +38,11 @@ func (d *telling) Event(e scheduler.Event) {
 
 // untouched shows those of the services' containers that were as they should
 // be, so that an up with nothing to do says so.
-func (d *telling) untouched(ctx context.Context, c *cli, t target, services []string, waited bool) error {
+func (d *telling) untouched(ctx context.Context, c *cli, t target, services []string, o client.UpOptions) error {
 	if c.global.progress == string(progress.Quiet) {
 		return nil
 	}
-	if len(services) > 0 {
+	if len(services) > 0 && !o.NoDeps {
 		var err error
 		if services, err = t.definition.Closure(services...); err != nil {
 			return err
@@ -64,7 +64,7 @@ func (d *telling) untouched(ctx context.Context, c *cli, t target, services []st
 	d.Display.Event(client.PlanEvent(d.steps + len(list)))
 	for i, s := range list {
 		e := scheduler.Event{Step: i, Kind: "container", Name: nameOf(s), Verb: "wait", Status: scheduler.StatusDone, Condition: project.Started}
-		if waited && s.Health != nil && s.Health.Status == container.Healthy {
+		if o.Wait && s.Health != nil && s.Health.Status == container.Healthy {
 			e.Condition = project.Healthy
 		}
 		d.Display.Event(e)

@@ -14,7 +14,8 @@ func TestUpNamesWhatRunsAlready(t *testing.T) {
 	}{
 		{[]string{"-d"}, " Container demo-web-1  Started\n Container demo-db-1  Running\n"},
 		{[]string{"-d", "db"}, " Container demo-web-1  Started\n Container demo-db-1  Running\n"},
-		{[]string{"-d", "web"}, " Container demo-web-1  Started\n"},
+		{[]string{"-d", "web"}, " Container demo-web-1  Started\n Container demo-db-1  Running\n"},
+		{[]string{"-d", "--no-deps", "web"}, " Container demo-web-1  Started\n"},
 		{[]string{"-d", "--progress", "quiet"}, ""},
 	} {
 		d := newFakeDaemon(t)
