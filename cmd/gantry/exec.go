@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"gantry/cmd/gantry/terminal"
 
@@ -91,14 +92,36 @@ func runExec(ctx context.Context, c *cli, o execOptions, service string, command
 		}
 		return err
 	}
-	done, err := api.ExecInspect(ctx, created.ID, engine.ExecInspectOptions{})
+	code, err := execCode(ctx, api, created.ID)
 	if err != nil {
 		return fmt.Errorf("exit code of the command: %w", err)
 	}
-	if done.ExitCode != 0 {
-		return &exitError{code: done.ExitCode}
+	if code != 0 {
+		return &exitError{code: code}
 	}
 	return nil
+}
+
+// execSettled bounds how long a command may count as running after its streams
+// have ended: so they do at once when the container's shim is killed.
+const execSettled = 10 * time.Second
+
+// execCode asks for the exit code of a command whose streams have ended.
+func execCode(ctx context.Context, api *engine.Client, id string) (int, error) {
+	for end := time.Now().Add(execSettled); ; {
+		got, err := api.ExecInspect(ctx, id, engine.ExecInspectOptions{})
+		if err != nil || !got.Running {
+			return got.ExitCode, err
+		}
+		if time.Now().After(end) {
+			return 137, nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond): // the API has no event that a late listener could not miss
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 func connTo(h engine.HijackedResponse) terminal.Conn {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gantry/tests/harness"
@@ -195,5 +196,31 @@ services:
 		if b != a+1 {
 			t.Fatalf("after %d comes %d", a, b)
 		}
+	}
+}
+
+func TestExecIsNoSuccessWhenItsShimIsKilled(t *testing.T) {
+	t.Parallel()
+	d := harness.Start(t)
+	d.Busybox("busybox:latest")
+	dir := d.Project("shot", "name: shot\nservices: {a: {image: busybox, command: [sleep, '1000'], init: true}}\n")
+	d.Must(dir, "up", "-d")
+	cmd := d.Command(dir, "exec", "-T", "a", "sh", "-c", "touch /tmp/here; sleep 1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the command runs", func() error {
+		if r := d.Gantry(dir, "exec", "-T", "a", "test", "-e", "/tmp/here"); r.Code != 0 {
+			return fmt.Errorf("%v", r)
+		}
+		return nil
+	})
+	for _, pid := range d.Shims() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the command was killed, and exec says that it succeeded")
 	}
 }
