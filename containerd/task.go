@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -170,10 +171,15 @@ func (r *Runtime) StartTask(ctx context.Context, id string) error {
 // Kill sends a signal to a container's process, to one of its execs, or to all
 // processes of the container. ErrNotFound when it has ended.
 func (r *Runtime) Kill(ctx context.Context, id, execID string, sig unix.Signal, all bool) error {
-	return r.operation(ctx, id, "sending "+unix.SignalName(sig)+" to", func(ctx context.Context) error {
+	err := r.operation(ctx, id, "sending "+unix.SignalName(sig)+" to", func(ctx context.Context) error {
 		_, err := r.client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: id, ExecID: execID, Signal: uint32(sig), All: all})
 		return err
 	})
+	if err != nil && strings.Contains(err.Error(), ttrpc.ErrClosed.Error()) {
+		// the shim has just gone, and its processes before it
+		return fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
+	}
+	return err
 }
 
 // Pause freezes all processes of a container.
