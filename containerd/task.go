@@ -106,7 +106,7 @@ func (r *Runtime) CreateTask(ctx context.Context, o TaskOptions) (int, error) {
 func (r *Runtime) create(ctx context.Context, req *tasks.CreateTaskRequest) (int, error) {
 	resp, err := r.client.TaskService().Create(ctx, req)
 	if err != nil {
-		return 0, plainly(errgrpc.ToNative(err))
+		return 0, fmt.Errorf("task of container %.12q: %w", req.ContainerID, plainly(errgrpc.ToNative(err)))
 	}
 	return int(resp.Pid), nil
 }
