@@ -167,7 +167,7 @@ func (r *run) awaitKilled(name string) error {
 // signal sends a signal to the main process; one that has just ended is fine.
 func (e *Engine) signal(ctx context.Context, c *ctr, r *run, sig syscall.Signal) error {
 	err := e.rt.Kill(ctx, c.id, "", sig, false)
-	if err != nil && e.ended(ctx, c) {
+	if errdefs.IsNotFound(err) || err != nil && e.ended(ctx, c) {
 		go e.expectExit(c, r)
 		return nil
 	}
