@@ -1,8 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -132,8 +137,20 @@ func (e *Engine) thaw(ctx context.Context, c *ctr) error {
 // ended tells whether the runtime has no living process of the container. It is
 // asked when a call has failed, which a shim that ends does in many ways.
 func (e *Engine) ended(ctx context.Context, c *ctr) bool {
-	t, err := e.rt.Task(ctx, c.id)
-	return errdefs.IsNotFound(err) || err == nil && t.Status == ctd.Stopped
+	t, err := e.rt.Task(context.WithoutCancel(ctx), c.id)
+	// the kernel knows before the shim has collected the process
+	return errdefs.IsNotFound(err) || err == nil && (t.Status == ctd.Stopped || finished(t.Pid))
+}
+
+// finished tells whether a process is gone or only waits to be collected.
+// Source: proc_pid_stat(5).
+func finished(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+	}
+	_, rest, ok := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	return ok && rest != "" && strings.ContainsAny(rest[:1], "ZX")
 }
 
 // frozen tells whether the runtime holds the container's processes.
