@@ -157,12 +157,20 @@ func TestDownKeepsNamedVolumesUnlessToldAndNeverTouchesOthers(t *testing.T) {
 	d.Busybox("busybox:latest")
 	one := d.Project("one", "name: one\nservices: {a: {image: busybox, command: [sh, -c, 'echo 1 >> /d/f; exec sleep 1000'], init: true, volumes: ['data:/d']}}\nvolumes: {data: }\n")
 	two := d.Project("two", "name: two\nservices: {a: {image: busybox, command: [sleep, '1000'], init: true, volumes: ['data:/d', 'ext:/e']}}\nvolumes: {data: , ext: {external: true, name: one_data}}\n")
-	d.Must(one, "up", "-d")
-	d.Must(one, "down")
-	d.Must(one, "up", "-d", "--wait")
-	if got := d.Must(one, "exec", "-T", "a", "cat", "/d/f"); got != "1\n1\n" {
-		t.Errorf("after down and up: %q", got)
+	holds := func(want string) {
+		t.Helper()
+		harness.Eventually(t, "the service has written to its volume", func() error {
+			if got := d.Gantry(one, "exec", "-T", "a", "cat", "/d/f").Stdout; got != want {
+				return fmt.Errorf("it holds %q, want %q", got, want)
+			}
+			return nil
+		})
 	}
+	d.Must(one, "up", "-d")
+	holds("1\n")
+	d.Must(one, "down")
+	d.Must(one, "up", "-d")
+	holds("1\n1\n")
 	d.Must(two, "up", "-d")
 	d.Must(two, "down", "-v")
 	if got := d.Must(one, "exec", "-T", "a", "cat", "/d/f"); got != "1\n1\n" {
