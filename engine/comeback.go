@@ -115,7 +115,7 @@ func comeBackPlan(name string, all []scheduler.Container, ids []string) *schedul
 	}
 	for _, c := range order {
 		s := scheduler.Step{Action: scheduler.StartContainer{ID: c.ID, Name: c.Name, Service: c.Service}, Cause: "it was running before"}
-		for _, d := range parseDependsOn(c.DependsOn) {
+		for _, d := range scheduler.ParseDependsOn(c.DependsOn) {
 			for _, o := range all {
 				if o.Service != d.Service || o.OneOff || o.ID == c.ID {
 					continue
@@ -169,7 +169,7 @@ func comeBackOrder(all []scheduler.Container, starting map[string]bool) []schedu
 			return
 		}
 		seen[c.ID] = true
-		for _, d := range parseDependsOn(c.DependsOn) {
+		for _, d := range scheduler.ParseDependsOn(c.DependsOn) {
 			for _, o := range sorted {
 				if o.Service == d.Service && !o.OneOff {
 					visit(o)
@@ -200,27 +200,6 @@ func joined(c scheduler.Container) []string {
 		if id, ok := strings.CutPrefix(mode, "container:"); ok {
 			out = append(out, id)
 		}
-	}
-	return out
-}
-
-// parseDependsOn reads a depends_on label: service:condition:restart, joined
-// by commas. Source: Docker Compose's labels.
-func parseDependsOn(label string) []project.Dependency {
-	var out []project.Dependency
-	for _, part := range strings.Split(label, ",") {
-		f := strings.Split(part, ":")
-		if f[0] == "" {
-			continue
-		}
-		d := project.Dependency{Service: f[0], Condition: project.Started}
-		if len(f) > 1 && f[1] != "" {
-			d.Condition = project.Condition(f[1])
-		}
-		if len(f) > 2 {
-			d.Restart = f[2] == "true"
-		}
-		out = append(out, d)
 	}
 	return out
 }

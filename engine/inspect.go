@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -115,6 +114,3 @@ func (e *Engine) networkSettings(c *ctr, rec *record, st *state) *container.Netw
 	}
 	return s
 }
-
-// architecture of this build, as images name it.
-func architecture() string { return runtime.GOARCH }

@@ -144,7 +144,7 @@ func (e *Engine) containerFilter(f Filters) (func(*record, *state) bool, error) 
 			}
 			return false
 		},
-		"publish": func(_ *record, st *state, v string) bool { return hasPort(st, v, true) },
+		"publish": func(_ *record, st *state, v string) bool { return hasPort(st, v) },
 		"expose":  func(rec *record, st *state, v string) bool { return exposes(rec, v) },
 		"before":  func(rec *record, _ *state, _ string) bool { return rec.Created.Before(before) },
 		"since":   func(rec *record, _ *state, _ string) bool { return rec.Created.After(since) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,7 +182,7 @@ func specMounts(rec *record, files map[string]string) []spec.Mount {
 		covered[p.Target] = true
 		out = append(out, spec.Mount{Type: p.MountType(), Source: p.Source, Target: p.Target, Options: p.MountOptions()})
 	}
-	for _, target := range slices.Sorted(mapKeys(files)) {
+	for _, target := range slices.Sorted(maps.Keys(files)) {
 		if !covered[target] { // the user's own file wins
 			opts := []string{"rbind", "rprivate"}
 			if rec.HostConfig.ReadonlyRootfs {

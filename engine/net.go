@@ -327,7 +327,7 @@ func (e *Engine) renameInNetworks(c *ctr) error {
 	return errJoin(errs...)
 }
 
-func hasPort(st *state, v string, _ bool) bool {
+func hasPort(st *state, v string) bool {
 	for p := range st.Ports {
 		if p.String() == v || p.Port() == v || strings.HasPrefix(p.String(), v+"/") {
 			return true

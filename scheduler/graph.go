@@ -82,7 +82,7 @@ func labelDeps(deps map[string][]project.Dependency, containers []Container) {
 			continue
 		}
 		mine := found[c.Service]
-		for _, d := range parseDependsOn(c.DependsOn) {
+		for _, d := range ParseDependsOn(c.DependsOn) {
 			if !slices.ContainsFunc(mine, func(o project.Dependency) bool { return o.Service == d.Service }) {
 				mine = append(mine, d)
 			}
@@ -94,8 +94,9 @@ func labelDeps(deps map[string][]project.Dependency, containers []Container) {
 	}
 }
 
-// parseDependsOn reads a depends_on label: service:condition:restart,…
-func parseDependsOn(label string) []project.Dependency {
+// ParseDependsOn reads a depends_on label: service:condition:restart, joined
+// by commas. Source: Docker Compose's labels.
+func ParseDependsOn(label string) []project.Dependency {
 	var deps []project.Dependency
 	for part := range strings.SplitSeq(label, ",") {
 		f := strings.Split(strings.TrimSpace(part), ":")
