@@ -167,13 +167,14 @@ func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
 
 // Result is what a command did.
 type Result struct {
+	Program        string
 	Args           []string
 	Stdout, Stderr string
 	Code           int
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("gantry %s: exit code %d\n--- stdout\n%s--- stderr\n%s", strings.Join(r.Args, " "), r.Code, r.Stdout, r.Stderr)
+	return fmt.Sprintf("%s %s: exit code %d\n--- stdout\n%s--- stderr\n%s", r.Program, strings.Join(r.Args, " "), r.Code, r.Stdout, r.Stderr)
 }
 
 // Command prepares the CLI to be run against the daemon in a directory.
@@ -193,7 +194,12 @@ func (d *Daemon) Gantry(dir string, args ...string) Result {
 // GantryInput runs the CLI with an input.
 func (d *Daemon) GantryInput(dir, input string, args ...string) Result {
 	d.T.Helper()
-	cmd := d.Command(dir, args...)
+	return d.finish(d.Command(dir, args...), input)
+}
+
+// finish runs a command to its end.
+func (d *Daemon) finish(cmd *exec.Cmd, input string) Result {
+	d.T.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Stdin = &out, &errs, strings.NewReader(input)
 	if err := cmd.Start(); err != nil {
@@ -201,7 +207,7 @@ func (d *Daemon) GantryInput(dir, input string, args ...string) Result {
 	}
 	timer := time.AfterFunc(patience, func() { cmd.Process.Signal(syscall.SIGQUIT) })
 	err := cmd.Wait()
-	r := Result{Args: args, Stdout: out.String(), Stderr: errs.String(), Code: cmd.ProcessState.ExitCode()}
+	r := Result{Program: filepath.Base(cmd.Path), Args: cmd.Args[1:], Stdout: out.String(), Stderr: errs.String(), Code: cmd.ProcessState.ExitCode()}
 	if !timer.Stop() {
 		d.T.Fatalf("%v\nit hung; the daemon says:\n%s", r, d.Log())
 	}

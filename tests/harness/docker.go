@@ -1,0 +1,66 @@
+package harness
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// DockerCommand prepares the docker command line against the daemon: gantry
+// called as docker, or the program that GANTRY_TEST_DOCKER names, so that the
+// same tests hold for a docker client that is installed.
+func (d *Daemon) DockerCommand(dir string, args ...string) *exec.Cmd {
+	d.T.Helper()
+	program := os.Getenv("GANTRY_TEST_DOCKER")
+	if program == "" {
+		program = filepath.Join(d.Dir, "bin", "docker")
+		err := os.MkdirAll(filepath.Dir(program), 0o755)
+		if err == nil {
+			if err = os.Symlink(filepath.Join(d.bin, "gantry"), program); errors.Is(err, fs.ErrExist) {
+				err = nil
+			}
+		}
+		if err != nil {
+			d.T.Fatal(err)
+		}
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+filepath.Join(d.Dir, "docker-config"))
+	return cmd
+}
+
+// Docker runs the docker command line to its end.
+func (d *Daemon) Docker(args ...string) Result {
+	d.T.Helper()
+	return d.DockerInput("", args...)
+}
+
+// DockerInput runs the docker command line with an input.
+func (d *Daemon) DockerInput(input string, args ...string) Result {
+	d.T.Helper()
+	return d.finish(d.DockerCommand(d.Dir, args...), input)
+}
+
+// MustDocker runs the docker command line and fails the test unless it
+// succeeds; it returns stdout.
+func (d *Daemon) MustDocker(args ...string) string {
+	d.T.Helper()
+	r := d.Docker(args...)
+	if r.Code != 0 {
+		d.T.Fatalf("%v\n--- daemon\n%s", r, d.Log())
+	}
+	return r.Stdout
+}
+
+// FailDocker runs the docker command line and fails the test if it succeeds.
+func (d *Daemon) FailDocker(args ...string) Result {
+	d.T.Helper()
+	r := d.Docker(args...)
+	if r.Code == 0 {
+		d.T.Fatalf("should have failed: %v", r)
+	}
+	return r
+}
