@@ -161,6 +161,16 @@ func (f *floor) once(args ...string) time.Duration {
 	return time.Since(began)
 }
 
+// all returns how long runc takes to run as many containers as a storm to
+// their end, four at a time.
+func (f *floor) all(args ...string) time.Duration {
+	f.prepare(stormSize, args)
+	defer f.remove()
+	began := time.Now()
+	f.check(f.each(func(i int) error { return run(f.runc("run", "--bundle", f.path(i), f.id(i))) }))
+	return time.Since(began)
+}
+
 func (f *floor) prepare(n int, args []string) {
 	for i := range n {
 		f.made = i + 1

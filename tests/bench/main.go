@@ -26,6 +26,7 @@ func main() {
 	sizes := flag.String("sizes", "1,10,30,100", "numbers of services to measure up and down with")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated")
 	flag.BoolVar(&o.full, "full", false, "also measure what a container costs beside 200 others")
+	flag.StringVar(&o.only, "only", "", "measure nothing but this: memory, up, run, storm or wait")
 	check := flag.Bool("check", false, "exit with 1 when a budget is exceeded")
 	verbose := flag.Bool("v", false, "tell what is measured, on stderr")
 	flag.Parse()
@@ -63,22 +64,39 @@ type options struct {
 	sizes  []int
 	rounds int // at least 1
 	full   bool
+	only   string // "" for everything
 }
+
+// wants tells whether a group of measurements was asked for.
+func (o options) wants(group string) bool { return o.only == "" || o.only == group }
 
 func measure(t *tb, r *report, o options) {
 	if os.Geteuid() != 0 {
 		t.Fatal(errors.New("containers need root"))
 	}
 	o.rounds = max(o.rounds, 1)
-	memory(t, r, start(t), o)
+	if o.wants("memory") {
+		memory(t, r, start(t), o)
+		loneMemory(t, r, start(t))
+	}
 
 	d := start(t)
 	f := newFloor(t, d)
-	for _, n := range o.sizes {
-		upDown(t, r, d, f, n, o)
+	if o.wants("up") {
+		for _, n := range o.sizes {
+			upDown(t, r, d, f, n, o)
+		}
 	}
-	runOnce(t, r, d, f, o)
-	reaction(t, r, d, o)
+	if o.wants("run") {
+		runOnce(t, r, d, f, o)
+		dockerRun(t, r, d, f, o)
+	}
+	if o.wants("storm") {
+		storm(t, r, d, f, o)
+	}
+	if o.wants("wait") {
+		reaction(t, r, d, o)
+	}
 	if o.full {
 		growth(t, r, d, f, o)
 	}

@@ -52,7 +52,7 @@ func (r *report) over() (n int) {
 
 func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "what\tmedian\tlow – high\tfloor\tratio\tbudget\t")
+	fmt.Fprintln(t, "what\tmedian\tquartiles\tfloor\tratio\tbudget\t")
 	for _, l := range r.rows {
 		verdict := ""
 		if l.budget != "" {
@@ -69,8 +69,10 @@ func median[T cmp.Ordered](v []T) T {
 	return s[(len(s)-1)/2]
 }
 
+// spread shows the quartiles, by nearest rank.
 func spread[T cmp.Ordered](v []T, show func(T) string) string {
-	return show(slices.Min(v)) + " – " + show(slices.Max(v))
+	s := slices.Sorted(slices.Values(v))
+	return show(s[(len(s)-1)/4]) + " – " + show(s[len(s)-1-(len(s)-1)/4])
 }
 
 func millis(d time.Duration) string {

@@ -120,21 +120,6 @@ func metadataStamp(t *tb, d *harness.Daemon) time.Time {
 	return info.ModTime()
 }
 
-// runOnce measures a container that only runs and goes.
-func runOnce(t *tb, r *report, d *harness.Daemon, f *floor, o options) {
-	dir := sleepers(d, "once", 1)
-	t.Cleanup(func() { d.Gantry(dir, "down", "-t", "0") })
-	var took, floors []time.Duration
-	for round := range o.rounds {
-		t.step("run --rm, round %d", round+1)
-		floors = append(floors, f.once("true"))
-		took = append(took, wall(d, dir, "run", "--rm", "-T", "s000", "true"))
-	}
-	d.Must(dir, "down", "-t", "0")
-	d.NoLeaks()
-	r.timed("run --rm busybox true", took, floors, 0)
-}
-
 // growth measures whether a container costs more beside 200 others: three
 // projects of 100 after each other, each beside what the floor is by then, as
 // the kernel's and runc's own work grows with the containers that run.

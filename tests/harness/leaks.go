@@ -70,15 +70,12 @@ func (d *Daemon) Leaks() []string {
 		add("cgroup", found...)
 	}
 	for _, dir := range []string{"data/containers", "data/networks", "data/projects", "run/io", "run/exits", "run/ctd/s", "run/ctd/io.containerd.runtime.v2.task/gantry", "run/shm"} {
-		add("file", prefixed(dir, list(filepath.Join(d.Dir, dir)))...)
-	}
-	return out
-}
-
-func prefixed(dir string, names []string) []string {
-	out := make([]string, 0, len(names))
-	for _, n := range names {
-		out = append(out, dir+"/"+n)
+		for _, name := range list(filepath.Join(d.Dir, dir)) {
+			if dir == "data/networks" && name == "bridge.json" {
+				continue // the default network is always there
+			}
+			add("file", dir+"/"+name)
+		}
 	}
 	return out
 }
