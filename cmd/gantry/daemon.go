@@ -12,13 +12,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// hostCommands are those that concern the host's daemon rather than a project.
-func hostCommands() []*cobra.Command {
-	system := &cobra.Command{Use: "system", Short: "Install the daemon on this host", Args: cobra.NoArgs}
-	system.AddCommand(newSystemInstallCommand(), newSystemUninstallCommand())
-	return []*cobra.Command{newDaemonCommand(), system}
-}
-
 // daemonOptions are the flags of the daemon, named as dockerd names them.
 type daemonOptions struct {
 	configFile string

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"gantry/cmd/gantry/docker"
 	"gantry/cmd/gantry/progress"
 	"gantry/project"
 
@@ -56,12 +57,15 @@ func usageError(cmd *cobra.Command, err error) error {
 // exitCode says what the process ends with.
 func exitCode(err error) int {
 	var exit *exitError
+	var told *docker.Exit
 	var load *project.Error
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
 		return exit.code
+	case errors.As(err, &told):
+		return told.Code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &load):
@@ -79,7 +83,7 @@ func exitCode(err error) int {
 func (c *cli) finish(err error) int {
 	code := exitCode(err)
 	var exit *exitError
-	if err == nil || errors.As(err, &exit) && exit.err == nil {
+	if err == nil || errors.As(err, &exit) && exit.err == nil || errors.As(err, new(*docker.Exit)) {
 		return code
 	}
 	if failure := c.conn.failed(); failure != nil && code != exitInterrupted {

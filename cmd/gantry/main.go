@@ -5,15 +5,27 @@ package main
 import (
 	"context"
 	"os"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
 	os.Exit(execute(context.Background(), newCLI(os.Args[0], os.Stdin, os.Stdout, os.Stderr), os.Args[1:]))
 }
 
-// execute runs one command line and returns the process's exit code.
+// execute runs one command line and returns the process's exit code. The name
+// by which the program is called chooses the grammar.
 func execute(ctx context.Context, c *cli, args []string) int {
-	root := newRootCommand(c)
+	var root *cobra.Command
+	switch c.name {
+	case "docker":
+		return c.finish(runDocker(ctx, c, args))
+	case "docker-compose":
+		root = newComposeCommand(c, c.name)
+		root.SilenceErrors, root.SilenceUsage = true, true
+	default:
+		root = newRootCommand(c)
+	}
 	root.SetArgs(args)
 	root.SetIn(c.in)
 	root.SetOut(c.out)

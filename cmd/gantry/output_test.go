@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
 	"gantry/api/client"
-	"gantry/cmd/gantry/progress"
 	"gantry/project"
 
 	"github.com/google/go-cmp/cmp"
@@ -208,26 +206,5 @@ func TestEventOutputs(t *testing.T) {
 	}
 	if decoded["service"] != "web" || decoded["action"] != "start" || decoded["id"] != "abc" || len(decoded["attributes"].(map[string]any)) != 2 {
 		t.Errorf("JSON %v", decoded)
-	}
-}
-
-func TestLoadOutput(t *testing.T) {
-	body := `{"status":"Loading layer","id":"0123456789ab","progressDetail":{"current":1,"total":2}}
-{"stream":"Loaded image: nginx:latest\n"}
-`
-	var out bytes.Buffer
-	d := progress.New(progress.Options{Mode: progress.Plain, Out: &out, Layers: true})
-	loaded, err := showLoad(bytes.NewBufferString(body), "nginx.tar", d)
-	if err != nil || !slices.Equal(loaded, []string{"Loaded image: nginx:latest"}) {
-		t.Errorf("loaded %q, %v", loaded, err)
-	}
-	want := " Archive nginx.tar  Loading\n Archive nginx.tar  0123456789ab  Loading layer\n Archive nginx.tar  Loaded\n"
-	if d := cmp.Diff(want, out.String()); d != "" {
-		t.Error(d)
-	}
-	for _, broken := range []string{`{"errorDetail":{"message":"no space"}}`, `{"status":`} {
-		if _, err := showLoad(bytes.NewBufferString(broken), "x", progress.New(progress.Options{Mode: progress.Quiet})); err == nil {
-			t.Errorf("%s: no error", broken)
-		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"gantry/cmd/gantry/progress"
@@ -28,21 +29,40 @@ type globals struct {
 	version           bool
 }
 
+// newRootCommand is the grammar of "gantry": compose verbs, the docker CLI's
+// management commands, and what concerns the host.
 func newRootCommand(c *cli) *cobra.Command {
+	root := newComposeCommand(c, "gantry")
+	root.Short = "Run compose projects on an embedded containerd"
+	root.Long = "Gantry runs the services of a compose file on an embedded containerd.\n" +
+		"Its verbs and their flags are Docker Compose's; its management commands are Docker's."
+	root.SilenceErrors, root.SilenceUsage, root.DisableFlagsInUseLine = true, true, true
+	const project, management = "project", "management"
+	root.AddGroup(&cobra.Group{ID: project, Title: "Project Commands:"}, &cobra.Group{ID: management, Title: "Management Commands:"})
+	for _, cmd := range root.Commands() {
+		cmd.GroupID = project
+	}
+	for _, cmd := range managementCommands(c) {
+		cmd.GroupID = management
+		root.AddCommand(cmd)
+	}
+	compose := &cobra.Command{
+		Use: "compose", Short: "The same verbs, as \"docker compose\" has them",
+		TraverseChildren: true, Args: knownVerb, RunE: c.bare, SuggestionsMinimumDistance: 2,
+	}
+	c.projectFlags(compose)
+	compose.AddCommand(verbs(c)...)
+	root.AddCommand(compose, newDaemonCommand())
+	return root
+}
+
+// newComposeCommand is a command with the compose verbs below it, by the name
+// that it is called.
+func newComposeCommand(c *cli, name string) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "gantry",
-		Short: "Run compose projects on an embedded containerd",
-		Long: "Gantry runs the services of a compose file on an embedded containerd.\n" +
-			"Its verbs and their flags are Docker Compose's.",
-		SilenceErrors:         true,
-		SilenceUsage:          true,
-		TraverseChildren:      true,
-		Args:                  knownVerb,
-		DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			return c.prepare()
-		},
-		RunE: c.bare,
+		Use: name, Short: "Define and run multi-container applications",
+		TraverseChildren: true, Args: knownVerb, RunE: c.bare, SuggestionsMinimumDistance: 2,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return c.prepare() },
 	}
 	root.SetFlagErrorFunc(usageError)
 	f := root.PersistentFlags()
@@ -54,14 +74,6 @@ func newRootCommand(c *cli) *cobra.Command {
 	f.BoolVarP(&c.global.verbose, "verbose", "D", false, "Show why each step is taken")
 	c.projectFlags(root)
 	root.AddCommand(verbs(c)...)
-	compose := &cobra.Command{
-		Use: "compose", Short: "The same verbs, as \"docker compose\" has them",
-		TraverseChildren: true, Args: knownVerb, RunE: c.bare, SuggestionsMinimumDistance: 2,
-	}
-	c.projectFlags(compose)
-	compose.AddCommand(verbs(c)...)
-	root.AddCommand(compose, newImageCommand(c), newLoadCommand(c))
-	root.AddCommand(hostCommands()...)
 	return root
 }
 
@@ -99,6 +111,9 @@ func knownVerb(cmd *cobra.Command, args []string) error {
 	}
 	text := fmt.Sprintf("unknown command: %q; see '%s --help'", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		slices.SortStableFunc(near, func(a, b string) int { // a letter too many is likelier than another word
+			return len(strings.TrimPrefix(args[0], a)) - len(strings.TrimPrefix(args[0], b))
+		})
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usagef("%s", text)
