@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gantry/engine"
@@ -153,7 +154,7 @@ func (c *Config) hosts() []string {
 	if len(c.Hosts) > 0 {
 		return c.Hosts
 	}
-	return []string{"unix://" + filepath.Join(c.ExecRoot, "gantry.sock")}
+	return []string{"unix://" + filepath.Join(c.ExecRoot, socketName)}
 }
 
 // instance tells this daemon's names on the host from another's: "" for the
@@ -187,12 +188,21 @@ func (c *Config) Override(flags Config, given func(flag string) bool) {
 
 // Serves tells whether a unix socket is one that this configuration serves.
 func (c *Config) Serves(socket string) bool {
+	return slices.Contains(c.Sockets(), socket)
+}
+
+// Sockets are the paths of the unix sockets that this configuration serves.
+func (c *Config) Sockets() []string {
+	var out []string
 	for _, h := range c.hosts() {
-		if strings.TrimPrefix(h, "unix://") == socket {
-			return true
+		if path, ok := strings.CutPrefix(h, "unix://"); ok {
+			out = append(out, path)
 		}
 	}
-	return false
+	if c.linked() {
+		out = append(out, filepath.Join(c.ExecRoot, linkName))
+	}
+	return out
 }
 
 // dns are the settings of name service for containers without their own.

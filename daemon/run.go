@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -72,7 +73,7 @@ func Run(ctx context.Context, cfg Config, version string) (err error) {
 	if err != nil {
 		return err
 	}
-	listeners, err := api.Listen(cfg.hosts(), cfg.Group)
+	listeners, err := listen(cfg, &closers)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 		defer cancel()
 		return rt.Close(cctx)
 	})
-	net, err := network.Open(ctx, network.Config{
+	nets, err := network.Open(ctx, network.Config{
 		Instance: cfg.instance(), RunDir: filepath.Join(cfg.ExecRoot, "netns"), StateDir: filepath.Join(cfg.DataRoot, "networks"), Pools: cfg.pools(),
 	})
 	if err != nil {
@@ -126,7 +127,7 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	*closers = append(*closers, func() error {
 		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownEnd)
 		defer cancel()
-		return net.Close(cctx)
+		return nets.Close(cctx)
 	})
 	vols, err := volumes.Open(filepath.Join(cfg.DataRoot, "volumes"))
 	if err != nil {
@@ -139,12 +140,32 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	eng, err := engine.Open(ctx, engine.Config{
 		DataRoot: cfg.DataRoot, RunRoot: cfg.ExecRoot, Instance: cfg.instance(), InitPath: shim,
 		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, DNS: names, Version: version,
-	}, rt, net, vols)
+	}, rt, nets, vols)
 	if err != nil {
 		return nil, err
 	}
 	*closers = append(*closers, func() error { eng.Close(); return nil })
 	return eng, nil
+}
+
+// listen opens the sockets, and links the name that Docker's clients know.
+func listen(cfg Config, closers *[]func() error) ([]net.Listener, error) {
+	if err := unlinkSocket(cfg.ExecRoot); err != nil { // left by a daemon that was killed
+		return nil, err
+	}
+	listeners, err := api.Listen(cfg.hosts(), cfg.Group)
+	if err != nil || !cfg.linked() {
+		return listeners, err
+	}
+	if err := linkSocket(cfg.ExecRoot); err != nil {
+		all := multierror.Append(nil, err)
+		for _, l := range listeners {
+			all = multierror.Append(all, l.Close())
+		}
+		return nil, all
+	}
+	*closers = append(*closers, func() error { return unlinkSocket(cfg.ExecRoot) })
+	return listeners, nil
 }
 
 // besideUs finds a program of ours in the directory of this executable, or in
