@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"gantry/engine"
 
@@ -21,50 +22,58 @@ type attachRoutes struct{ attacher }
 
 func (a attachRoutes) routes() []route {
 	return []route{
-		{"POST /containers/{id}/attach", a.attach},
+		{"POST /containers/{id}/attach", a.attach(hijack)},
+		{"GET /containers/{id}/attach/ws", a.attach(upgrade)},
 		{"POST /containers/{id}/resize", a.resize},
 	}
 }
 
-func (a attachRoutes) attach(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
-	want := ports{stdin: flag(r, "stdin"), stdout: flag(r, "stdout"), stderr: flag(r, "stderr"), detachKeys: r.URL.Query().Get("detachKeys")}
-	if err := checkDetachKeys(want.detachKeys); err != nil {
-		return err
-	}
-	ctx, cancel := streaming(r)
-	defer cancel()
-	c, err := a.InspectContainer(ctx, id)
-	if err != nil {
-		return err
-	}
-	want.closeStdin = c.Config.StdinOnce
-	var s *engine.Stream
-	if flag(r, "stream") {
-		if s, err = a.AttachContainer(ctx, c.ID); err != nil {
+// attach is a route that connects a client by a connection that take takes over.
+func (a attachRoutes) attach(take func(w http.ResponseWriter, r *http.Request, tty bool) (*duplex, error)) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		want := ports{stdin: flag(r, "stdin"), stdout: flag(r, "stdout"), stderr: flag(r, "stderr"), detachKeys: r.URL.Query().Get("detachKeys")}
+		if err := checkDetachKeys(want.detachKeys); err != nil {
 			return err
 		}
-		defer s.Close()
-	}
-	var past engine.LogReader
-	if flag(r, "logs") {
-		if past, _, err = a.ContainerLogs(ctx, c.ID, engine.LogOptions{Stdout: want.stdout, Stderr: want.stderr, Tail: -1}); err != nil {
+		ctx, cancel := streaming(r)
+		defer cancel()
+		c, err := a.InspectContainer(ctx, r.PathValue("id"))
+		if err != nil {
 			return err
 		}
-		defer past.Close()
-	}
-	conn, err := hijack(w, r, c.Config.Tty)
-	if err != nil {
-		return err
-	}
-	defer conn.conn.Close()
-	if past != nil && !conn.replay(past) {
+		want.closeStdin = c.Config.StdinOnce
+		var s *engine.Stream
+		if flag(r, "stream") {
+			if s, err = a.AttachContainer(ctx, c.ID); err != nil {
+				return err
+			}
+			defer s.Close()
+		}
+		var past engine.LogReader
+		if flag(r, "logs") && (want.stdout || want.stderr) {
+			if past, _, err = a.ContainerLogs(ctx, c.ID, engine.LogOptions{Stdout: want.stdout, Stderr: want.stderr, Tail: -1}); err != nil {
+				return err
+			}
+			defer past.Close()
+		}
+		conn, err := take(w, r, c.Config.Tty)
+		if err != nil {
+			return err
+		}
+		defer conn.conn.Close()
+		// a client that does not read is not waited for when the server stops
+		stop := context.AfterFunc(ctx, func() { conn.conn.SetWriteDeadline(time.Now()) })
+		defer stop()
+		if past != nil && !conn.replay(past) {
+			return nil
+		}
+		if s != nil {
+			conn.serve(ctx, s, want)
+			return nil
+		}
+		conn.close(nil)
 		return nil
 	}
-	if s != nil {
-		conn.serve(ctx, s, want)
-	}
-	return nil
 }
 
 // replay sends what a container has written so far.

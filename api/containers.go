@@ -51,7 +51,7 @@ func (c containerRoutes) routes() []route {
 		{"POST /containers/create", c.create},
 		{"GET /containers/{id}/json", c.inspect},
 		{"GET /containers/{id}/top", c.top},
-		{"POST /containers/{id}/start", c.act(c.StartContainer)},
+		{"POST /containers/{id}/start", withoutBody(c.act(c.StartContainer))},
 		{"POST /containers/{id}/stop", c.stop(c.StopContainer)},
 		{"POST /containers/{id}/restart", c.stop(c.RestartContainer)},
 		{"POST /containers/{id}/kill", c.kill},

@@ -29,7 +29,8 @@ const hijackEnd = 2 * time.Second
 type duplex struct {
 	conn net.Conn
 	in   io.Reader // conn and what was read ahead of it
-	tty  bool      // output goes out as it is, not framed
+	tty  bool      // the detach keys are looked for in the input
+	raw  bool      // output goes out as it is, not framed
 	buf  []byte
 }
 
@@ -59,7 +60,7 @@ func hijack(w http.ResponseWriter, r *http.Request, tty bool) (*duplex, error) {
 		conn.Close()
 		return nil, fmt.Errorf("take over the connection: %w", err)
 	}
-	return &duplex{conn: conn, in: io.MultiReader(bytes.NewReader(ahead), conn), tty: tty}, nil
+	return &duplex{conn: conn, in: io.MultiReader(bytes.NewReader(ahead), conn), tty: tty, raw: tty}, nil
 }
 
 func printable(c rune) rune {
@@ -80,7 +81,7 @@ func streamType(r *http.Request, tty bool) string {
 
 // write sends a piece of output.
 func (d *duplex) write(stream byte, p []byte) error {
-	if !d.tty {
+	if !d.raw {
 		d.buf = appendFrame(d.buf[:0], stream, p)
 		p = d.buf
 	}
@@ -113,9 +114,20 @@ func (d *duplex) serve(ctx context.Context, s *engine.Stream, want ports) {
 		want.ended()
 	}
 	s.Close()
+	d.close(inputEnded)
+}
+
+// close tells the client that the output has ended and gives it a moment to
+// read it; inputEnded is closed by whoever reads from the client, nil if
+// nobody does.
+func (d *duplex) close(inputEnded <-chan struct{}) {
 	if c, ok := d.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
 		d.conn.SetReadDeadline(time.Now().Add(hijackEnd))
-		<-inputEnded
+		if inputEnded == nil {
+			io.Copy(io.Discard, d.in)
+		} else {
+			<-inputEnded
+		}
 	}
 	d.conn.Close()
 }
@@ -147,6 +159,9 @@ func (d *duplex) input(s *engine.Stream, want ports) (left bool) {
 		}
 		_, err := io.Copy(s.Stdin, in)
 		if errors.As(err, &term.EscapeError{}) {
+			if s.Detached != nil {
+				s.Detached()
+			}
 			return true
 		}
 		if want.closeStdin {

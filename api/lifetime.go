@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 )
 
 // lifetime is what requests share of the server's own: streams end as soon as
@@ -12,6 +13,10 @@ type lifetime struct {
 	stopping context.Context // done when the server begins to stop
 	over     context.Context // done when it waits no longer
 }
+
+// streamEnd is how long a stream's client may take for the last piece when the
+// server stops.
+const streamEnd = time.Second
 
 type lifetimeKey struct{}
 
@@ -27,7 +32,16 @@ func lifetimeOf(r *http.Request) lifetime {
 // streaming is the context of a request that lasts until its client leaves: it
 // also ends when the server begins to stop.
 func streaming(r *http.Request) (context.Context, context.CancelFunc) {
-	return joined(r.Context(), lifetimeOf(r).stopping)
+	ctx, cancel := joined(r.Context(), lifetimeOf(r).stopping)
+	t, ok := r.Context().Value(trackedKey{}).(*tracked)
+	if !ok {
+		return ctx, cancel
+	}
+	// a client that does not read must not hold up the server's end
+	stop := context.AfterFunc(lifetimeOf(r).stopping, func() {
+		http.NewResponseController(t.ResponseWriter).SetWriteDeadline(time.Now().Add(streamEnd))
+	})
+	return ctx, func() { stop(); cancel() }
 }
 
 // changing is the context of a request that changes something: a client that

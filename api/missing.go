@@ -15,7 +15,6 @@ var missing = []string{
 	"GET /containers/{id}/export",
 	"GET /containers/{id}/stats",
 	"POST /containers/{id}/update",
-	"GET /containers/{id}/attach/ws",
 	"HEAD /containers/{id}/archive",
 	"GET /containers/{id}/archive",
 	"PUT /containers/{id}/archive",

@@ -5,7 +5,13 @@ import (
 	"net/http"
 )
 
-func writeJSON(w http.ResponseWriter, status int, v any) error {
+// writeJSON answers with v, in the shape that the client's version has.
+func writeJSON(w http.ResponseWriter, status int, v any) (err error) {
+	if t, ok := w.(*tracked); ok && status < http.StatusBadRequest {
+		if v, err = answerFor(t.asked, v); err != nil {
+			return err
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	return writeBody(w, v)

@@ -5,6 +5,7 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -51,8 +52,9 @@ func newHandler(b backends, version string) http.Handler {
 
 func serve(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t := &tracked{ResponseWriter: w}
-		err := h(t, r)
+		r = queryFrom(r)
+		t := &tracked{ResponseWriter: w, asked: r}
+		err := h(t, r.WithContext(context.WithValue(r.Context(), trackedKey{}, t)))
 		if err == nil {
 			return
 		}
@@ -64,11 +66,14 @@ func serve(h handler) http.Handler {
 	})
 }
 
-// tracked remembers whether the response has begun.
+// tracked remembers whether the response has begun, and what was asked.
 type tracked struct {
 	http.ResponseWriter
+	asked *http.Request
 	begun bool
 }
+
+type trackedKey struct{}
 
 func (t *tracked) WriteHeader(status int) {
 	t.begun = true

@@ -60,6 +60,8 @@ type LogReader interface {
 type Stream struct {
 	TTY   bool
 	Stdin io.WriteCloser // nil when the process has no input; Close sends the end of input
+	// Detached is to be called when the client leaves by its detach keys; may be nil.
+	Detached func()
 	Output
 }
 
