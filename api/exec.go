@@ -18,6 +18,7 @@ const execEnd = 2 * time.Second
 
 // execs runs processes besides containers' main ones.
 type execs interface {
+	CheckExec(ctx context.Context, id string) error
 	CreateExec(ctx context.Context, ref string, req container.ExecCreateRequest) (id string, err error)
 	StartExec(ctx context.Context, id string, opts engine.ExecStart) (*engine.Stream, error)
 	ResizeExec(ctx context.Context, id string, height, width uint) error
@@ -66,6 +67,9 @@ func (x execRoutes) start(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	e, err := x.InspectExec(ctx, id)
 	if err != nil {
+		return err
+	}
+	if err := x.CheckExec(ctx, id); err != nil {
 		return err
 	}
 	opts := engine.ExecStart{Detach: req.Detach, ConsoleSize: req.ConsoleSize}

@@ -66,6 +66,7 @@ func (r refuser) ResizeContainer(context.Context, string, uint, uint) error     
 func (r refuser) CreateExec(context.Context, string, container.ExecCreateRequest) (string, error) {
 	return "", r.err
 }
+func (r refuser) CheckExec(context.Context, string) error { return r.err }
 func (r refuser) StartExec(context.Context, string, engine.ExecStart) (*engine.Stream, error) {
 	return nil, r.err
 }
@@ -116,6 +117,7 @@ func (r refuser) Events(context.Context, time.Time, time.Time, engine.Filters) (
 	return nil, r.err
 }
 func (r refuser) Info(context.Context) (system.Info, error) { return system.Info{}, r.err }
+func (r refuser) Components() []engine.Component            { return nil }
 func (r refuser) LockProject(context.Context, string, string, func(string)) (func(), error) {
 	return nil, r.err
 }

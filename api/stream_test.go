@@ -101,6 +101,8 @@ func (b box) InspectExec(_ context.Context, id string) (container.ExecInspectRes
 		ProcessConfig: &container.ExecProcessConfig{Tty: b.config.Tty}}, nil
 }
 
+func (b box) CheckExec(context.Context, string) error { return nil }
+
 func (b box) StartExec(_ context.Context, _ string, o engine.ExecStart) (*engine.Stream, error) {
 	if b.err != nil {
 		return nil, b.err

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 
+	"gantry/engine"
+
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/plugin"
 	"github.com/moby/moby/api/types/system"
@@ -17,6 +19,7 @@ import (
 // host tells of the daemon's machine.
 type host interface {
 	Info(ctx context.Context) (system.Info, error)
+	Components() []engine.Component
 }
 
 type systemRoutes struct {
@@ -58,6 +61,9 @@ func (s systemRoutes) version(w http.ResponseWriter, _ *http.Request) error {
 		"ApiVersion": v.APIVersion, "MinAPIVersion": v.MinAPIVersion, "Os": v.Os, "Arch": v.Arch,
 		"GoVersion": v.GoVersion, "KernelVersion": v.KernelVersion, "Experimental": "false",
 	}}}
+	for _, c := range s.Components() {
+		v.Components = append(v.Components, system.ComponentVersion{Name: c.Name, Version: c.Version, Details: map[string]string{"GitCommit": c.Commit}})
+	}
 	return writeJSON(w, http.StatusOK, v)
 }
 

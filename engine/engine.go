@@ -33,6 +33,9 @@ type Config struct {
 	LogOpts   map[string]string
 	DNS       network.DNS // likewise, each of its lists
 	Version   string
+	// What the network and the image store were configured with, for Info to tell.
+	Pools                               []network.Pool
+	InsecureRegistries, RegistryMirrors []string
 }
 
 // Engine implements scheduler.Driver and the Engine API's verbs.
@@ -44,9 +47,11 @@ type Engine struct {
 	bus     *bus
 	facts   spec.Facts
 
-	ctx    context.Context // ends when the engine closes
-	cancel context.CancelFunc
-	work   sync.WaitGroup // ends and restarts of containers that are being dealt with
+	id         string             // kept in the data root
+	components func() []Component // found when first asked for
+	ctx        context.Context    // ends when the engine closes
+	cancel     context.CancelFunc
+	work       sync.WaitGroup // ends and restarts of containers that are being dealt with
 
 	exclusives *locker.Locker // work on one thing by one at a time, by its name
 
@@ -75,7 +80,12 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 	if err != nil {
 		return nil, fmt.Errorf("engine: what the host offers: %w", err)
 	}
+	id, err := identity(cfg.DataRoot)
+	if err != nil {
+		return nil, err
+	}
 	e := &Engine{
+		id: id, components: sync.OnceValue(findComponents),
 		cfg: cfg, rt: rt, net: net, volumes: vols, bus: newBus(), facts: facts,
 		containers: map[string]*ctr{}, names: map[string]string{}, execs: map[string]*execution{},
 		running: map[string]*execution{}, projects: map[string]*projectLock{}, exclusives: locker.New(),

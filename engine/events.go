@@ -13,6 +13,7 @@ import (
 const (
 	eventsKept   = 1024 // for subscribers that ask for the past
 	eventsBuffer = 1024 // a subscriber that lags further is let go
+	eventScope   = "local"
 )
 
 // bus tells everybody who listens what happens to objects.
@@ -26,10 +27,10 @@ type bus struct {
 func newBus() *bus { return &bus{subs: map[chan events.Message]struct{}{}} }
 
 func (b *bus) publish(m events.Message) {
-	now := time.Now()
-	m.Scope, m.Time, m.TimeNano = "local", now.Unix(), now.UnixNano()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := time.Now() // told under the lock: in the order of their times
+	m.Scope, m.Time, m.TimeNano = eventScope, now.Unix(), now.UnixNano()
 	if len(b.past) == eventsKept {
 		b.past = slices.Delete(b.past, 0, eventsKept/4)
 	}
@@ -44,15 +45,16 @@ func (b *bus) publish(m events.Message) {
 	}
 }
 
-// subscribe returns kept events after since (none for the zero time) and a
+// subscribe returns kept events from since to until, if either is given, and a
 // channel of those that follow. The channel is closed by cancel, by the bus's
 // end, or when the subscriber does not keep up.
-func (b *bus) subscribe(since time.Time) (past []events.Message, next <-chan events.Message, cancel func()) {
+func (b *bus) subscribe(since, until time.Time) (past []events.Message, next <-chan events.Message, cancel func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !since.IsZero() {
+	if !since.IsZero() || !until.IsZero() {
 		for _, m := range b.past {
-			if m.TimeNano >= since.UnixNano() {
+			at := time.Unix(0, m.TimeNano)
+			if !at.Before(since) && (until.IsZero() || !at.After(until)) {
 				past = append(past, m)
 			}
 		}
@@ -83,79 +85,77 @@ func (b *bus) close() {
 	}
 }
 
-// Events streams what happens, from since (zero: from now) until until (zero:
-// for ever) or the end of ctx. The channel is closed at the end.
+// listeners is how many subscribers there are.
+func (b *bus) listeners() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subs)
+}
+
+// Events streams what happens from since until until (zero: for ever) or the
+// end of ctx; without since, what happens from now on and, with until, also
+// what is still known of before. The channel is closed at the end.
 func (e *Engine) Events(ctx context.Context, since, until time.Time, f Filters) (<-chan events.Message, error) {
-	past, next, cancel := e.bus.subscribe(since)
+	if err := f.checkEvents(); err != nil {
+		return nil, err
+	}
+	past, next, cancel := e.bus.subscribe(since, until)
 	out := make(chan events.Message)
 	go func() {
 		defer close(out)
 		defer cancel()
-		var end <-chan time.Time
-		if !until.IsZero() {
-			t := time.NewTimer(time.Until(until))
-			defer t.Stop()
-			end = t.C
-		}
-		send := func(m events.Message) bool {
-			if !f.matchEvent(m) || !until.IsZero() && m.TimeNano > until.UnixNano() {
-				return true
-			}
-			select {
-			case out <- m:
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		}
-		for _, m := range past {
-			if !send(m) {
-				return
-			}
-		}
-		for {
-			select {
-			case m, ok := <-next:
-				if !ok || !send(m) {
-					return
-				}
-			case <-end:
-				return
-			case <-ctx.Done():
-				return
-			}
-		}
+		deliver(ctx, out, past, next, until, f)
 	}()
 	return out, nil
 }
 
-func (f Filters) matchEvent(m events.Message) bool {
-	for key, values := range f {
-		ok := false
-		switch key {
-		case "label":
-			ok = matchLabels(m.Actor.Attributes, values)
-		case "type":
-			ok = slices.Contains(values, string(m.Type))
-		case "event":
-			ok = slices.ContainsFunc(values, func(v string) bool {
-				return v == string(m.Action) || strings.HasPrefix(string(m.Action), v+":")
-			})
-		case "container", "image", "network", "volume":
-			ok = (string(m.Type) == key || key == "image" && m.Actor.Attributes["image"] != "") &&
-				slices.ContainsFunc(values, func(v string) bool {
-					return v == m.Actor.Attributes["name"] || v == m.Actor.Attributes[key] || strings.HasPrefix(m.Actor.ID, v)
-				})
-		case "scope":
-			ok = slices.Contains(values, "local")
-		case "daemon":
-			ok = true
+// deliver sends what the filters let through: past, then next until it is
+// closed, until has come or ctx ends.
+func deliver(ctx context.Context, out chan<- events.Message, past []events.Message, next <-chan events.Message, until time.Time, f Filters) {
+	var end <-chan time.Time
+	if !until.IsZero() {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		end = t.C
+	}
+	send := func(m events.Message) bool {
+		if !f.matchEvent(m) || !until.IsZero() && time.Unix(0, m.TimeNano).After(until) {
+			return true
 		}
-		if !ok {
+		select {
+		case out <- m:
+			return true
+		case <-ctx.Done():
 			return false
 		}
 	}
-	return true
+	for _, m := range past {
+		if !send(m) {
+			return
+		}
+	}
+	for {
+		select {
+		case m, ok := <-next:
+			if !ok || !send(m) {
+				return
+			}
+		case <-end:
+			// what happened in time may still be on its way
+			for {
+				select {
+				case m, ok := <-next:
+					if !ok || !send(m) {
+						return
+					}
+				default:
+					return
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // matchLabels tells whether all wanted labels ("key" or "key=value") are there.

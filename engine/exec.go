@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -56,20 +58,58 @@ func (e *Engine) CreateExec(ctx context.Context, ref string, req container.ExecC
 		return "", err
 	}
 	if len(req.Cmd) == 0 {
-		return "", fmt.Errorf("exec in container %q: no command given: %w", c.name(), errdefs.ErrInvalidArgument)
+		return "", fmt.Errorf("No exec command specified: %w", errdefs.ErrInvalidArgument)
 	}
-	if _, err := c.current(); err != nil {
+	if err := c.takesExecs(); err != nil {
 		return "", err
 	}
-	if c.state().Status == container.StatePaused {
-		return "", fmt.Errorf("container %q is paused, unpause it before exec: %w", c.name(), errdefs.ErrConflict)
-	}
 	x := e.newExec(c, req)
+	defer e.emitContainer(c, execAction(events.ActionExecCreate, req.Cmd), map[string]string{"execID": x.id})
 	e.mu.Lock()
 	e.execs[x.id] = x
 	e.mu.Unlock()
 	time.AfterFunc(execKept, func() { e.forgetExec(x, true) })
 	return x.id, nil
+}
+
+// takesExecs says why a container runs no further process, in Docker's words.
+func (c *ctr) takesExecs() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.st.Status == container.StateRestarting:
+		return fmt.Errorf("Container %s is restarting, wait until the container is running: %w", c.id, errdefs.ErrConflict)
+	case c.run == nil || c.run.dead || !c.st.alive():
+		return fmt.Errorf("container %s is not running: %w", c.id, errdefs.ErrConflict)
+	case c.st.Status == container.StatePaused:
+		return fmt.Errorf("Container %s is paused, unpause the container before exec: %w", c.id, errdefs.ErrConflict)
+	}
+	return nil
+}
+
+// execAction is an exec's event with the command behind it.
+func execAction(kind events.Action, cmd []string) events.Action {
+	return kind + ": " + events.Action(strings.Join(cmd, " "))
+}
+
+// CheckExec tells whether an exec can be started: it never was, and its
+// container takes it.
+func (e *Engine) CheckExec(_ context.Context, id string) error {
+	x, err := e.findExec(id)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	started := x.started
+	x.mu.Unlock()
+	if started {
+		return x.hasRun()
+	}
+	return x.c.takesExecs()
+}
+
+func (x *execution) hasRun() error {
+	return fmt.Errorf("exec command %s has already run: %w", x.id, errdefs.ErrConflict)
 }
 
 func (e *Engine) findExec(id string) (*execution, error) {
@@ -88,12 +128,15 @@ func (e *Engine) StartExec(ctx context.Context, id string, opts ExecStart) (*Str
 		return nil, err
 	}
 	attach := !opts.Detach
+	if err := x.c.takesExecs(); err != nil {
+		return nil, err
+	}
 	s, err := e.launch(ctx, x, attach, opts.ConsoleSize)
 	if err != nil {
 		time.AfterFunc(execKept, func() { e.forgetExec(x, false) })
 		return nil, err
 	}
-	e.emitContainer(x.c, events.ActionExecStart, map[string]string{"execID": x.id})
+	e.emitContainer(x.c, execAction(events.ActionExecStart, x.req.Cmd), map[string]string{"execID": x.id})
 	go func() {
 		select {
 		case <-x.ended:
@@ -106,6 +149,7 @@ func (e *Engine) StartExec(ctx context.Context, id string, opts ExecStart) (*Str
 	if !attach {
 		return nil, nil
 	}
+	s.Detached = func() { e.emitContainer(x.c, events.ActionExecDetach, map[string]string{"execID": x.id}) }
 	return s, nil
 }
 
@@ -156,9 +200,12 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 	x.mu.Lock()
 	if x.started {
 		x.mu.Unlock()
-		return nil, fmt.Errorf("exec %s has already run: %w", short(x.id), errdefs.ErrConflict)
+		return nil, x.hasRun()
 	}
 	x.started = true
+	if size == nil {
+		size = x.req.ConsoleSize
+	}
 	x.mu.Unlock()
 	fail := func(err error) (*Stream, error) {
 		e.mu.Lock()
@@ -174,9 +221,6 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 	p, err := spec.Process(base, x.req, fmt.Sprintf("/proc/%d/root", r.pid), x.c.record().HostConfig.GroupAdd...)
 	if err != nil {
 		return fail(err)
-	}
-	if size == nil {
-		size = x.req.ConsoleSize
 	}
 	if size != nil && x.req.Tty {
 		p.ConsoleSize = consoleBox(*size)
@@ -313,13 +357,56 @@ func (e *Engine) runExec(ctx context.Context, x *execution, out io.Writer) (code
 	return *x.code, nil
 }
 
-// ResizeExec sets the size of an exec's terminal.
+// ResizeExec sets the size of an exec's terminal; of one that was not started
+// yet, the size that it will start with.
 func (e *Engine) ResizeExec(ctx context.Context, id string, height, width uint) error {
 	x, err := e.findExec(id)
 	if err != nil {
 		return err
 	}
-	return e.rt.Resize(ctx, x.c.id, x.id, int(width), int(height))
+	x.mu.Lock()
+	started, over := x.started, x.code != nil
+	if !started {
+		x.req.ConsoleSize = &[2]uint{height, width}
+	}
+	x.mu.Unlock()
+	if !started {
+		return nil
+	}
+	if !over {
+		select { // clients do not wait until it runs
+		case <-x.launched:
+		case <-x.ended:
+		case <-time.After(execEnd):
+			return fmt.Errorf("exec %s in container %q: no terminal after %v: %w", short(x.id), x.c.name(), execEnd, errdefs.ErrUnavailable)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := e.rt.Resize(ctx, x.c.id, x.id, int(width), int(height)); errdefs.IsNotFound(err) {
+		return fmt.Errorf("exec command %s is not running: %w", x.id, errdefs.ErrConflict)
+	} else {
+		return err
+	}
+}
+
+// execIDs are the processes that run in a container besides its own.
+func (e *Engine) execIDs(id string) (ids []string) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, x := range e.execs {
+		if x.c.id == id && x.isRunning() {
+			ids = append(ids, x.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (x *execution) isRunning() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.running
 }
 
 // InspectExec tells how an exec stands.
@@ -335,9 +422,8 @@ func (e *Engine) InspectExec(_ context.Context, id string) (container.ExecInspec
 		OpenStdin: x.req.AttachStdin, OpenStdout: x.req.AttachStdout, OpenStderr: x.req.AttachStderr, DetachKeys: []byte(x.req.DetachKeys),
 		ProcessConfig: &container.ExecProcessConfig{Tty: x.req.Tty, Entrypoint: x.req.Cmd[0], Arguments: x.req.Cmd[1:], User: x.req.User},
 	}
-	if x.req.Privileged {
-		r.ProcessConfig.Privileged = &x.req.Privileged
-	}
+	privileged := x.req.Privileged
+	r.ProcessConfig.Privileged, r.CanRemove = &privileged, x.code != nil
 	return r, nil
 }
 

@@ -58,18 +58,6 @@ func commandOf(c *container.Config) (path string, args []string) {
 	return argv[0], argv[1:]
 }
 
-func (e *Engine) execIDs(id string) []string {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	var out []string
-	for _, x := range e.execs {
-		if x.c.id == id {
-			out = append(out, x.id)
-		}
-	}
-	return out
-}
-
 // mountPoints is where the container's mounts come from and stand.
 func (e *Engine) mountPoints(rec *record) []container.MountPoint {
 	out := make([]container.MountPoint, 0, len(rec.Mounts))

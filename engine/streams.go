@@ -10,6 +10,8 @@ import (
 	"gantry/containerd/stdio"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -48,7 +50,7 @@ func newStream(s *stdio.Stream, tty, stdin bool) *Stream {
 
 // AttachContainer connects to a container's streams. On a container that does
 // not run yet it connects to the next run, from its first byte.
-func (e *Engine) AttachContainer(ctx context.Context, ref string) (*Stream, error) {
+func (e *Engine) AttachContainer(ctx context.Context, ref string) (stream *Stream, err error) {
 	c, err := e.find(ref)
 	if err != nil {
 		return nil, err
@@ -59,6 +61,20 @@ func (e *Engine) AttachContainer(ctx context.Context, ref string) (*Stream, erro
 		c.mu.Unlock()
 		return nil, fmt.Errorf("No such container: %s: %w", ref, errdefs.ErrNotFound)
 	}
+	switch c.st.Status {
+	case container.StatePaused:
+		c.mu.Unlock()
+		return nil, fmt.Errorf("container %s is paused, unpause the container before attach: %w", c.id, errdefs.ErrConflict)
+	case container.StateRestarting:
+		c.mu.Unlock()
+		return nil, fmt.Errorf("container %s is restarting, wait until the container is running: %w", c.id, errdefs.ErrConflict)
+	}
+	defer func() {
+		if err == nil {
+			stream.Detached = func() { e.emitContainer(c, events.ActionDetach, nil) }
+			e.emitContainer(c, events.ActionAttach, nil)
+		}
+	}()
 	if c.run == nil || c.run.dead {
 		p := &pendingAttach{ready: make(chan struct{})}
 		c.pending = append(c.pending, p)
@@ -159,5 +175,9 @@ func (e *Engine) ResizeContainer(ctx context.Context, ref string, height, width 
 	if _, err := c.current(); err != nil {
 		return err
 	}
-	return e.rt.Resize(ctx, c.id, "", int(width), int(height))
+	if err := e.rt.Resize(ctx, c.id, "", int(width), int(height)); err != nil {
+		return err
+	}
+	e.emitContainer(c, events.ActionResize, map[string]string{"height": fmt.Sprint(height), "width": fmt.Sprint(width)})
+	return nil
 }
