@@ -10,6 +10,7 @@ type backends struct {
 	lifecycle   lifecycle
 	control     control
 	inspector   inspector
+	updater     updater
 	logs        logSource
 	attacher    attacher
 	execs       execs
@@ -27,7 +28,7 @@ type backends struct {
 // own, as clients show it.
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
-		lifecycle: e, control: e, inspector: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
+		lifecycle: e, control: e, inspector: e, updater: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
 		volumes: e, networks: e, events: e, host: e, projects: e, driver: e,
 	}, version))
 }

@@ -29,7 +29,7 @@ func refusing() backends {
 
 func refusingWith(err error) backends {
 	r := refuser{err}
-	return backends{lifecycle: r, control: r, inspector: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
+	return backends{lifecycle: r, control: r, inspector: r, updater: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
 		volumes: r, networks: r, events: r, host: r, projects: r, driver: r}
 }
 
@@ -54,6 +54,9 @@ func (r refuser) ListContainers(context.Context, engine.ListOptions) ([]containe
 }
 func (r refuser) InspectContainer(context.Context, string) (container.InspectResponse, error) {
 	return container.InspectResponse{}, r.err
+}
+func (r refuser) UpdateContainer(context.Context, string, container.UpdateConfig) (container.UpdateResponse, error) {
+	return container.UpdateResponse{}, r.err
 }
 func (r refuser) TopContainer(context.Context, string, []string) (container.TopResponse, error) {
 	return container.TopResponse{}, r.err

@@ -31,6 +31,7 @@ func newHandler(b backends, version string) http.Handler {
 	mux := http.NewServeMux()
 	for _, routes := range [][]route{
 		containerRoutes{b.lifecycle, b.control, b.inspector}.routes(),
+		updateRoutes{b.updater}.routes(),
 		logRoutes{b.logs}.routes(),
 		attachRoutes{b.attacher}.routes(),
 		execRoutes{b.execs, b.events}.routes(),

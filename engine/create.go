@@ -58,9 +58,12 @@ func (e *Engine) CreateContainer(ctx context.Context, name string, req container
 			return cmp.Or(cmp.Compare(b.Settings.GwPriority, a.Settings.GwPriority), cmp.Compare(a.Network, b.Network))
 		})
 	}
+	if err := checkConflicts(&s.Config, &s.HostConfig); err != nil {
+		return container.CreateResponse{}, err
+	}
 	warnings, err := e.create(ctx, s)
 	if err != nil {
-		return container.CreateResponse{}, err
+		return container.CreateResponse{}, refusal(err)
 	}
 	if warnings == nil {
 		warnings = []string{}
@@ -97,13 +100,16 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 		if err != nil {
 			cctx, cancel := e.cleanupContext()
 			defer cancel()
-			err = fmt.Errorf("create container %q: %w", s.Name, errJoin(err, undo.run(cctx)))
+			err = errJoin(err, undo.run(cctx))
 		}
 	}()
 
 	img, err := e.rt.Image(ctx, s.Image)
 	if err != nil {
-		return nil, fmt.Errorf("no such image %q here, pull it first: %w", s.Image, err)
+		if errdefs.IsNotFound(err) {
+			err = missingImage(s.Image)
+		}
+		return nil, err
 	}
 	rec := record{ID: s.ID, Name: s.Name, Created: time.Now().UTC(), Image: s.Image, ImageID: img.ID, Platform: s.Platform, Config: s.Config, HostConfig: s.HostConfig}
 	if err := e.complete(&rec, s.Networks, img); err != nil {
@@ -112,6 +118,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	if warnings, err = spec.Check(rec.Config, rec.HostConfig, e.facts); err != nil {
 		return nil, err
 	}
+	spec.Complete(&rec.HostConfig, e.facts)
 	if rec.Mounts, err = e.planMounts(&rec, s.Carried); err != nil {
 		return nil, err
 	}
@@ -183,7 +190,7 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 		return err
 	}
 	if len(cfg.Entrypoint)+len(cfg.Cmd) == 0 {
-		return fmt.Errorf("neither the container nor image %q has a command: %w", rec.Image, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("no command specified, and image %q has none: %w", rec.Image, errdefs.ErrInvalidArgument)
 	}
 	if _, ok := cfg.Labels[labelProject]; ok {
 		cfg.Labels[labelImage] = img.ID
@@ -196,6 +203,9 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 	}
 	if err := checkLogConfig(host.LogConfig.Type, host.LogConfig.Config); err != nil {
 		return err
+	}
+	if cfg.NetworkDisabled {
+		host.NetworkMode = network.NetworkNone
 	}
 	if err := e.resolveModes(host); err != nil {
 		return err
@@ -211,10 +221,7 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 		host.RestartPolicy.Name = container.RestartPolicyDisabled
 	}
 	if host.AutoRemove && !host.RestartPolicy.IsNone() {
-		return fmt.Errorf("a container that is removed at its end cannot have restart policy %q: %w", host.RestartPolicy.Name, errdefs.ErrInvalidArgument)
-	}
-	if host.ShmSize == 0 {
-		host.ShmSize = spec.ShmSize(*host)
+		return fmt.Errorf("can't create 'AutoRemove' container with restart policy: %w", errdefs.ErrInvalidArgument)
 	}
 	return checkHealth(cfg.Healthcheck)
 }
@@ -234,7 +241,7 @@ func (e *Engine) resolveModes(h *container.HostConfig) error {
 		*mode = "container:" + c.id
 	}
 	if h.NetworkMode == "" || h.NetworkMode == "default" {
-		h.NetworkMode = "bridge"
+		h.NetworkMode = network.NetworkBridge
 	}
 	return nil
 }

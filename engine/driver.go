@@ -8,6 +8,7 @@ import (
 	"gantry/scheduler"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/volume"
 )
 
@@ -82,8 +83,14 @@ func (e *Engine) applyCreate(ctx context.Context, a scheduler.CreateContainer) e
 		ep.Aliases = n.Aliases
 		s.Networks = append(s.Networks, attachment{Network: n.Name, Settings: ep})
 	}
-	_, err := e.create(ctx, s)
-	return err
+	warnings, err := e.create(ctx, s)
+	if err != nil {
+		return fmt.Errorf("create container %q: %w", a.Name, err)
+	}
+	for _, w := range warnings {
+		log.G(ctx).Warnf("container %q: %s", a.Name, w)
+	}
+	return nil
 }
 
 // Observe takes one snapshot for a plan, from memory; only images that are not

@@ -211,7 +211,7 @@ func (e *Engine) launch(ctx context.Context, x *execution, attach bool, size *[2
 		e.mu.Lock()
 		delete(e.running, x.id)
 		e.mu.Unlock()
-		x.finish(startFailure(err))
+		x.finish(execFailure(err))
 		return nil, fmt.Errorf("exec in container %q: %w", x.c.name(), err)
 	}
 	base, err := e.process(ctx, x.c)

@@ -131,13 +131,16 @@ func checkHealth(h *container.HealthConfig) error {
 	if h == nil {
 		return nil
 	}
-	for name, d := range map[string]time.Duration{"interval": h.Interval, "timeout": h.Timeout, "start period": h.StartPeriod, "start interval": h.StartInterval} {
-		if d != 0 && d < container.MinimumDuration {
-			return fmt.Errorf("health check: %s %v is below 1 ms: %w", name, d, errdefs.ErrInvalidArgument)
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{{"Interval", h.Interval}, {"Timeout", h.Timeout}, {"StartPeriod", h.StartPeriod}, {"StartInterval", h.StartInterval}} {
+		if d.is != 0 && d.is < container.MinimumDuration {
+			return fmt.Errorf("%s in Healthcheck cannot be less than %s: %w", d.name, container.MinimumDuration, errdefs.ErrInvalidArgument)
 		}
 	}
 	if h.Retries < 0 {
-		return fmt.Errorf("health check: retries %d must not be negative: %w", h.Retries, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("Retries in Healthcheck cannot be negative: %w", errdefs.ErrInvalidArgument)
 	}
 	return nil
 }

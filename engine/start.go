@@ -32,7 +32,7 @@ func (e *Engine) StartContainer(ctx context.Context, ref string) error {
 		c.backOff, c.st.RestartCount = 0, 0
 	}
 	c.mu.Unlock()
-	err = e.start(ctx, c)
+	err = unrunnable(e.start(ctx, c))
 	c.mu.Lock()
 	remove := err != nil && c.rec.HostConfig.AutoRemove && !c.st.alive() && !c.gone
 	c.mu.Unlock()
@@ -174,16 +174,25 @@ func (c *ctr) awaitDead(ctx context.Context) error {
 // machine seconds.
 const startTimeout = 2 * time.Minute
 
-// startFailure is the exit code of a container that could not be started, as
-// shells and Docker have it: 127 no such command, 126 it cannot be run.
+// Exit codes of what could not be started, as shells and Docker have them.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+	exitNotStarted    = 128
+)
+
+// startFailure is the exit code of a container that could not be started.
 func startFailure(err error) int {
-	switch s := err.Error(); {
-	case strings.Contains(s, "executable file not found"), strings.Contains(s, "no such file or directory"):
-		return 127
-	case strings.Contains(s, "permission denied"), errors.Is(err, syscall.EACCES):
-		return 126
+	if err == nil {
+		return 0
 	}
-	return 128
+	switch s := err.Error(); {
+	case strings.Contains(s, "executable file not found"), strings.Contains(s, "no such file or directory"), strings.Contains(s, "not a directory"):
+		return exitNotFound
+	case strings.Contains(s, "permission denied"), strings.Contains(s, "is a directory"), errors.Is(err, syscall.EACCES):
+		return exitNotExecutable
+	}
+	return exitNotStarted
 }
 
 // outputOf says where a container's output goes.

@@ -1,12 +1,10 @@
 package spec
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/cap"
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -37,11 +35,11 @@ func capabilities(h container.HostConfig, f Facts) ([]string, error) {
 	if h.Privileged {
 		return f.Capabilities, nil
 	}
-	add, err := normalize(h.CapAdd, "cap_add")
+	add, err := normalize(h.CapAdd, "CapAdd")
 	if err != nil {
 		return nil, err
 	}
-	drop, err := normalize(h.CapDrop, "cap_drop")
+	drop, err := normalize(h.CapDrop, "CapDrop")
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +58,7 @@ func capabilities(h container.HostConfig, f Facts) ([]string, error) {
 	}
 	for _, c := range add {
 		if !slices.Contains(f.Capabilities, c) {
-			return nil, fmt.Errorf("capability %q in cap_add is not available on this host: %w", c, errdefs.ErrInvalidArgument)
+			return nil, invalid("invalid CapAdd: capability not supported by your kernel or not available in the current environment: %q", c)
 		}
 		if !slices.Contains(out, c) {
 			out = append(out, c)
@@ -78,7 +76,7 @@ func normalize(names []string, key string) ([]string, error) {
 			c = "CAP_" + c
 		}
 		if c != allCapabilities && !slices.Contains(cap.Known(), c) {
-			return nil, fmt.Errorf("capability %q in %s is unknown: %w", n, key, errdefs.ErrInvalidArgument)
+			return nil, invalid("invalid %s: unknown capability: %q", key, c)
 		}
 		out = append(out, c)
 	}

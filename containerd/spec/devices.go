@@ -2,6 +2,7 @@ package spec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/oci"
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -63,7 +63,10 @@ func addDevices(s *specs.Spec, h container.HostConfig) error {
 
 func addDevice(s *specs.Spec, d container.DeviceMapping) error {
 	fail := func(err error) error {
-		return fmt.Errorf("device %q: %v: %w", d.PathOnHost, err, errdefs.ErrInvalidArgument)
+		if cause := errors.Unwrap(err); cause != nil { // without the call that failed
+			err = cause
+		}
+		return invalid("error gathering device information while adding custom device %q: %v", d.PathOnHost, err)
 	}
 	if !filepath.IsAbs(d.PathOnHost) {
 		return fail(fmt.Errorf("not an absolute path"))
@@ -102,7 +105,7 @@ var deviceRule = regexp.MustCompile(`^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3
 func parseDeviceRule(r string) (specs.LinuxDeviceCgroup, error) {
 	m := deviceRule.FindStringSubmatch(r)
 	if m == nil {
-		return specs.LinuxDeviceCgroup{}, fmt.Errorf(`device cgroup rule %q is not like "c 10:229 rwm": %w`, r, errdefs.ErrInvalidArgument)
+		return specs.LinuxDeviceCgroup{}, invalid("invalid device cgroup rule format: '%s'", r)
 	}
 	rule := specs.LinuxDeviceCgroup{Allow: true, Type: m[1], Access: m[4]}
 	for _, n := range []struct {
@@ -114,7 +117,7 @@ func parseDeviceRule(r string) (specs.LinuxDeviceCgroup, error) {
 		}
 		v, err := strconv.ParseInt(n.text, 10, 64)
 		if err != nil {
-			return rule, fmt.Errorf("device cgroup rule %q: number %s is too large: %w", r, n.text, errdefs.ErrInvalidArgument)
+			return rule, invalid("device cgroup rule %q: number %s is too large", r, n.text)
 		}
 		*n.to = &v
 	}

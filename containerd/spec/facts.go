@@ -36,7 +36,9 @@ type Facts struct {
 	Rlimits         map[string]unix.Rlimit // by RLIMIT_ name
 	OOMScoreAdj     int                    // of this process
 	CPUs            int                    // usable by this process
-	ThermalThrottle []string               // paths to hide: they tell of other containers' work
+	CpusetCpus      string                 // what containers can be bound to, as cpuset(7) lists it; "" if unknown
+	CpusetMems      string
+	ThermalThrottle []string // paths to hide: they tell of other containers' work
 }
 
 func (f Facts) has(capability string) bool { return slices.Contains(f.Capabilities, capability) }
@@ -146,6 +148,7 @@ func (f *Facts) detectCgroups() error {
 	f.CPU = has("cpu", "cpu.cfs_quota_us", "cpu.shares")
 	f.CPURealtime = has("cpu", "cpu.rt_runtime_us")
 	f.Cpuset = has("cpuset")
+	f.CpusetCpus, f.CpusetMems = line(at["cpuset"], "cpuset.effective_cpus"), line(at["cpuset"], "cpuset.effective_mems")
 	f.Pids = has("pids")
 	f.BlockIO = has("blkio")
 	// BFQ shows its weight only below the root, but its statistics everywhere.
@@ -163,6 +166,7 @@ func (f *Facts) detectCgroupV2() error {
 	f.Memory = slices.Contains(controllers, "memory")
 	f.CPU = slices.Contains(controllers, "cpu")
 	f.Cpuset = slices.Contains(controllers, "cpuset")
+	f.CpusetCpus, f.CpusetMems = line(cgroupRoot, "cpuset.cpus.effective"), line(cgroupRoot, "cpuset.mems.effective")
 	f.Pids = slices.Contains(controllers, "pids")
 	f.BlockIO = slices.Contains(controllers, "io")
 	// These files are not in the hierarchy's root: look in the groups below it
@@ -174,6 +178,15 @@ func (f *Facts) detectCgroupV2() error {
 	f.Swap = f.Memory && below("memory.swap.max")
 	f.BlockIOWeight = f.BlockIO && (below("io.weight") || below("io.bfq.weight"))
 	return nil
+}
+
+// line reads a file of one line; "" where it cannot be read.
+func line(dir, name string) string {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 func exists(path string) bool {

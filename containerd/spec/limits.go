@@ -62,7 +62,7 @@ func oomScoreAdj(h container.HostConfig, f Facts) *int {
 func checkOOMScoreAdj(h container.HostConfig, f Facts) error {
 	v := h.OomScoreAdj
 	if v < -1000 || v > 1000 {
-		return fmt.Errorf("oom_score_adj %d is not between -1000 and 1000: %w", v, errdefs.ErrInvalidArgument)
+		return invalid("Invalid value %d, range for oom score adj is [-1000, 1000]", v)
 	}
 	if v != 0 && oomScoreAdj(h, f) == nil {
 		return fmt.Errorf("oom_score_adj %d is below the daemon's own of %d, and lowering it needs CAP_SYS_RESOURCE, which the daemon lacks: %w", v, f.OOMScoreAdj, errdefs.ErrInvalidArgument)

@@ -53,13 +53,13 @@ func TestResources(t *testing.T) {
 }
 
 func TestCheckWarnsOfWhatIsLeftOut(t *testing.T) {
-	h := container.HostConfig{Resources: container.Resources{Memory: 100 << 20, MemorySwap: -1, PidsLimit: ptr(int64(5)), OomKillDisable: ptr(true), NanoCPUs: 1e9}}
+	h := container.HostConfig{Resources: container.Resources{Memory: 100 << 20, MemorySwap: 200 << 20, PidsLimit: ptr(int64(5)), OomKillDisable: ptr(true), NanoCPUs: 1e9}}
 	f := testFacts()
 	f.Swap, f.Pids = false, false
 	got, err := Check(container.Config{}, h, f)
 	must(t, err)
 	text := strings.Join(got, "\n")
-	if len(got) != 3 || !strings.Contains(text, "swap") || !strings.Contains(text, "PID") || !strings.Contains(text, "OOM") {
+	if len(got) != 3 || !strings.Contains(text, "swap limit") || !strings.Contains(text, "PIDs limit discarded") || !strings.Contains(text, "OomKillDisable discarded") {
 		t.Errorf("got warnings %q, want of swap, PIDs and the OOM killer", got)
 	}
 }

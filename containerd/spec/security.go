@@ -23,6 +23,7 @@ const unconfined = "unconfined"
 type security struct {
 	seccomp         string // "", unconfined, a profile as JSON, or a path to one
 	apparmor        string
+	labels          []string // for SELinux
 	noNewPrivileges bool
 	systempaths     bool // true: nothing below /proc and /sys is hidden
 	writableCgroups bool
@@ -53,7 +54,10 @@ func parseSecurity(h container.HostConfig) (security, error) {
 			}
 		case "apparmor":
 			sec.apparmor = v
-		case "label": // for SELinux, which is not supported
+		case "label":
+			if v != "disable" {
+				sec.labels = append(sec.labels, v)
+			}
 		case "no-new-privileges":
 			sec.noNewPrivileges, err = strconv.ParseBool(v)
 		case "writable-cgroups":
@@ -71,6 +75,18 @@ func parseSecurity(h container.HostConfig) (security, error) {
 		}
 	}
 	return sec, nil
+}
+
+// leftOut names what has no effect on this host.
+func (sec security) leftOut(f Facts) []string {
+	var out []string
+	for _, l := range sec.labels {
+		out = append(out, fmt.Sprintf("SELinux labels are not supported. Label %q discarded.", l))
+	}
+	if sec.apparmor != "" && sec.apparmor != unconfined && !f.AppArmor {
+		out = append(out, fmt.Sprintf("AppArmor is not enabled on this host. Profile %q discarded.", sec.apparmor))
+	}
+	return out
 }
 
 func (sec security) apparmorProfile(privileged bool, f Facts) string {

@@ -28,7 +28,7 @@ func testFacts() Facts {
 		Seccomp: true, AppArmor: true, RecursiveReadOnly: true, PingGroupRange: true, UnprivilegedPortStart: true,
 		Capabilities: append([]string{"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_RESOURCE"}, defaultCapabilities...),
 		Rlimits:      map[string]unix.Rlimit{"RLIMIT_NOFILE": {Cur: 1024, Max: 4096}},
-		CPUs:         4,
+		CPUs:         4, CpusetCpus: "0-3", CpusetMems: "0",
 	}
 }
 
@@ -106,20 +106,17 @@ func TestCheckRefuses(t *testing.T) {
 		change func(*container.Config, *container.HostConfig)
 		says   string
 	}{
-		"relative workdir": {func(c *container.Config, h *container.HostConfig) { c.WorkingDir = "srv" }, `"srv"`},
-		"runtime":          {func(c *container.Config, h *container.HostConfig) { h.Runtime = "kata" }, `"kata"`},
-		"gpus": {func(c *container.Config, h *container.HostConfig) {
-			h.DeviceRequests = make([]container.DeviceRequest, 1)
-		}, "GPU"},
+		"relative workdir":   {func(c *container.Config, h *container.HostConfig) { c.WorkingDir = "srv" }, "'srv'"},
+		"runtime":            {func(c *container.Config, h *container.HostConfig) { h.Runtime = "kata" }, "runtime name: kata"},
 		"storage":            {func(c *container.Config, h *container.HostConfig) { h.StorageOpt = map[string]string{"size": "1g"} }, "storage"},
-		"userns":             {func(c *container.Config, h *container.HostConfig) { h.UsernsMode = "private" }, "userns"},
-		"uts":                {func(c *container.Config, h *container.HostConfig) { h.UTSMode = "container:x" }, "uts"},
-		"pid":                {func(c *container.Config, h *container.HostConfig) { h.PidMode = "container:" }, "pid"},
-		"ipc":                {func(c *container.Config, h *container.HostConfig) { h.IpcMode = "x" }, "ipc"},
+		"userns":             {func(c *container.Config, h *container.HostConfig) { h.UsernsMode = "private" }, "user namespace"},
+		"uts":                {func(c *container.Config, h *container.HostConfig) { h.UTSMode = "container:x" }, "UTS"},
+		"pid":                {func(c *container.Config, h *container.HostConfig) { h.PidMode = "container:" }, "PID"},
+		"ipc":                {func(c *container.Config, h *container.HostConfig) { h.IpcMode = "x" }, "IPC"},
 		"cgroupns":           {func(c *container.Config, h *container.HostConfig) { h.CgroupnsMode = "x" }, "cgroup namespace"},
 		"cgroup":             {func(c *container.Config, h *container.HostConfig) { h.Cgroup = "container:x" }, "cgroup"},
-		"shm":                {func(c *container.Config, h *container.HostConfig) { h.ShmSize = -1 }, "shm_size"},
-		"unknown capability": {func(c *container.Config, h *container.HostConfig) { h.CapDrop = []string{"FLY"} }, `"FLY"`},
+		"shm":                {func(c *container.Config, h *container.HostConfig) { h.ShmSize = -1 }, "SHM size"},
+		"unknown capability": {func(c *container.Config, h *container.HostConfig) { h.CapDrop = []string{"FLY"} }, `CapDrop: unknown capability: "CAP_FLY"`},
 		"no such capability": {func(c *container.Config, h *container.HostConfig) { h.CapAdd = []string{"SYS_TIME"} }, `"CAP_SYS_TIME"`},
 		"security option":    {func(c *container.Config, h *container.HostConfig) { h.SecurityOpt = []string{"foo=bar"} }, `"foo=bar"`},
 		"security value": {func(c *container.Config, h *container.HostConfig) {
@@ -145,18 +142,26 @@ func TestCheckRefuses(t *testing.T) {
 			h.IpcMode = "host"
 			h.Sysctls = map[string]string{"fs.mqueue.msg_max": "1"}
 		}, "IPC"},
-		"little memory":       {func(c *container.Config, h *container.HostConfig) { h.Memory = 1 << 20 }, "6 MiB"},
-		"swap without memory": {func(c *container.Config, h *container.HostConfig) { h.MemorySwap = 1 << 30 }, "needs a memory limit"},
-		"swap below memory":   {func(c *container.Config, h *container.HostConfig) { h.Memory = 1 << 30; h.MemorySwap = 1 << 29 }, "below the memory limit"},
+		"little memory":       {func(c *container.Config, h *container.HostConfig) { h.Memory = 1 << 20 }, "Minimum memory limit allowed is 6MB"},
+		"swap without memory": {func(c *container.Config, h *container.HostConfig) { h.MemorySwap = 1 << 30 }, "always set the Memory limit"},
+		"swap below memory":   {func(c *container.Config, h *container.HostConfig) { h.Memory = 1 << 30; h.MemorySwap = 1 << 29 }, "larger than memory limit"},
 		"reservation":         {func(c *container.Config, h *container.HostConfig) { h.Memory = 1 << 29; h.MemoryReservation = 1 << 30 }, "reservation"},
 		"swappiness":          {func(c *container.Config, h *container.HostConfig) { h.MemorySwappiness = ptr(int64(101)) }, "101"},
-		"too many cpus":       {func(c *container.Config, h *container.HostConfig) { h.NanoCPUs = 5e9 }, "5.00"},
-		"cpus and quota":      {func(c *container.Config, h *container.HostConfig) { h.NanoCPUs = 1e9; h.CPUQuota = 5000 }, "combined"},
+		"too many cpus":       {func(c *container.Config, h *container.HostConfig) { h.NanoCPUs = 5e9 }, "from 0.01 to 4.00, as there are only 4 CPUs"},
+		"cpus and quota":      {func(c *container.Config, h *container.HostConfig) { h.NanoCPUs = 1e9; h.CPUQuota = 5000 }, "Conflicting options"},
 		"period":              {func(c *container.Config, h *container.HostConfig) { h.CPUPeriod = 10 }, "period"},
 		"quota":               {func(c *container.Config, h *container.HostConfig) { h.CPUQuota = 10 }, "quota"},
 		"shares":              {func(c *container.Config, h *container.HostConfig) { h.CPUShares = -1 }, "shares"},
-		"weight":              {func(c *container.Config, h *container.HostConfig) { h.BlkioWeight = 5 }, "weight 5"},
+		"weight":              {func(c *container.Config, h *container.HostConfig) { h.BlkioWeight = 5 }, "blkio weight"},
 		"no block device":     {func(c *container.Config, h *container.HostConfig) { h.BlkioDeviceReadBps = throttleOf(blk) }, blk},
+		"cpuset":              {func(c *container.Config, h *container.HostConfig) { h.CpusetCpus = "2-9" }, "Requested CPUs are not available - requested 2-9, available: 0-3"},
+		"mems":                {func(c *container.Config, h *container.HostConfig) { h.CpusetMems = "1" }, "Requested memory nodes are not available"},
+		"no cpuset":           {func(c *container.Config, h *container.HostConfig) { h.CpusetCpus = "0-" }, "Invalid value 0- for cpuset cpus"},
+		"real time":           {func(c *container.Config, h *container.HostConfig) { h.CPURealtimeRuntime = 9 }, "real-time"},
+		"stop signal":         {func(c *container.Config, h *container.HostConfig) { c.StopSignal = "SIGFLY" }, "SIGFLY"},
+		"environment":         {func(c *container.Config, h *container.HostConfig) { c.Env = []string{"=x"} }, "invalid environment variable: =x"},
+		"annotation":          {func(c *container.Config, h *container.HostConfig) { h.Annotations = map[string]string{"": "x"} }, "annotation key"},
+		"for Windows":         {func(c *container.Config, h *container.HostConfig) { h.IOMaximumIOps = 1 }, "io-maxiops"},
 		"umask":               {func(c *container.Config, h *container.HostConfig) { h.Umask = ptr(uint32(0o1000)) }, "umask"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +199,7 @@ func TestBuildRefuses(t *testing.T) {
 		"device access": {func(in *Input) {
 			in.Host.Devices = []container.DeviceMapping{{PathOnHost: "/dev/null", CgroupPermissions: "x"}}
 		}, `"x"`, errdefs.IsInvalidArgument},
-		"device rule":     {func(in *Input) { in.Host.DeviceCgroupRules = []string{"c 1:3"} }, `"c 1:3"`, errdefs.IsInvalidArgument},
+		"device rule":     {func(in *Input) { in.Host.DeviceCgroupRules = []string{"c 1:3"} }, "'c 1:3'", errdefs.IsInvalidArgument},
 		"seccomp path":    {func(in *Input) { in.Host.SecurityOpt = []string{"seccomp=profile.json"} }, "profile.json", errdefs.IsInvalidArgument},
 		"seccomp json":    {func(in *Input) { in.Host.SecurityOpt = []string{"seccomp={"} }, "inline", errdefs.IsInvalidArgument},
 		"seccomp missing": {func(in *Input) { in.Facts.Seccomp = false; in.Host.SecurityOpt = []string{"seccomp={}"} }, "no seccomp", errdefs.IsInvalidArgument},

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/container"
+)
+
+// missingImage is the error of a container whose image is not here.
+type missingImage string
+
+func (m missingImage) Error() string {
+	name := string(m)
+	if ref, err := reference.ParseNormalizedNamed(name); err == nil {
+		name = reference.FamiliarString(reference.TagNameOnly(ref))
+	}
+	return "No such image: " + name
+}
+
+func (missingImage) NotFound() {}
+
+// refusal is why a container was not created, for a client. Only its image may
+// be "not found": docker run pulls it then.
+func refusal(err error) error {
+	if image := missingImage(""); !errdefs.IsNotFound(err) || errors.As(err, &image) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+errdefs.ErrNotFound.Error()), errdefs.ErrInvalidArgument)
+}
+
+// checkConflicts refuses what contradicts itself, as a client asked for it:
+// later the image's share is in it. Source: dockerd, which has these words.
+func checkConflicts(c *container.Config, h *container.HostConfig) error {
+	mode := h.NetworkMode
+	if name, joins := strings.CutPrefix(string(mode), "container:"); joins && name == "" {
+		return fmt.Errorf("Invalid network mode: invalid container format container:<name|id>: %w", errdefs.ErrInvalidArgument)
+	}
+	for _, conflict := range []struct {
+		is   bool
+		what string
+	}{
+		{h.UTSMode.IsHost() && c.Hostname != "", "hostname and the UTS mode"},
+		{mode.IsHost() && len(h.Links) > 0, "host type networking can't be used with links. This would result in undefined behavior"},
+		{mode.IsContainer() && c.Hostname != "", "hostname and the network mode"},
+		{mode.IsContainer() && len(h.Links) > 0, "container type network can't be used with links. This would result in undefined behavior"},
+		{mode.IsContainer() && len(h.DNS) > 0, "dns and the network mode"},
+		{mode.IsContainer() && len(h.ExtraHosts) > 0, "custom host-to-IP mapping and the network mode"},
+		{mode.IsContainer() && (len(h.PortBindings) > 0 || h.PublishAllPorts), "port publishing and the container type network mode"},
+		{mode.IsContainer() && len(c.ExposedPorts) > 0, "port exposing and the container type network mode"},
+	} {
+		if conflict.is {
+			return fmt.Errorf("conflicting options: %s: %w", conflict.what, errdefs.ErrInvalidArgument)
+		}
+	}
+	if err := container.ValidateRestartPolicy(h.RestartPolicy); err != nil {
+		return fmt.Errorf("%v: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// unrunnable puts the blame where it is when a container's command is missing
+// or no program: on who asked for it. The words at the end are those by which
+// clients of dockerd know it.
+func unrunnable(err error) error {
+	if code := startFailure(err); err == nil || code != exitNotFound && code != exitNotExecutable {
+		return err
+	}
+	hint := ""
+	if s := err.Error(); strings.Contains(s, "not a directory") || strings.Contains(s, "is a directory") {
+		hint = ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
+	}
+	return fmt.Errorf("%s: unknown%s: %w", err, hint, errdefs.ErrInvalidArgument)
+}
+
+// execFailure is the exit code of an exec that could not be started.
+func execFailure(err error) int {
+	if startFailure(err) == exitNotFound {
+		return exitNotFound
+	}
+	return exitNotExecutable
+}
