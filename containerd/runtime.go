@@ -241,3 +241,7 @@ func (r *Runtime) ensureSandbox(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Client is containerd's own client, for those who build images on the same
+// store. Its calls need the namespace in their context.
+func (r *Runtime) Client() *ctd.Client { return r.client }

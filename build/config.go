@@ -1,0 +1,51 @@
+// Package build embeds BuildKit: its solver and Dockerfile frontend build
+// images on the containerd that Gantry runs, in the same image store, and its
+// own gRPC services answer clients such as buildx.
+package build
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
+)
+
+// Config says where a builder lives and what it works with.
+//
+//	Root/   cache.db metadata.db history.db   what is cached (survives a reboot)
+//	State/  bundles of the steps that run (a reboot may wipe it)
+type Config struct {
+	Root, State  string // absolute
+	Namespace    string // containerd's
+	Snapshotter  string
+	RuncPath     string
+	CgroupParent string // of the steps' cgroups
+	// Hosts says how a registry is reached.
+	Hosts func(domain string) ([]docker.RegistryHost, error)
+	// CacheSize is how many bytes the cache may take before the oldest of it goes.
+	CacheSize int64
+	Version   string
+}
+
+// Network gives steps that RUN a network of their own.
+type Network interface {
+	// Attach makes a namespace with addresses and names, and returns its path.
+	Attach(ctx context.Context, id string) (path string, err error)
+	// Detach removes it. It is no error when it is gone.
+	Detach(ctx context.Context, id string) error
+}
+
+func (c *Config) check(client *ctd.Client) error {
+	if client == nil {
+		return fmt.Errorf("build: no containerd: %w", errdefs.ErrInvalidArgument)
+	}
+	for _, dir := range []string{c.Root, c.State} {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("build: directory %q is not absolute: %w", dir, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package build
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"google.golang.org/grpc"
+)
+
+// newServer makes a gRPC server whose requests carry containerd's namespace: a
+// caller's own arrives as incoming metadata only, and would not be passed on.
+func newServer(namespace string) *grpc.Server {
+	return grpc.NewServer(
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+			return h(namespaces.WithNamespace(ctx, namespace), req)
+		}),
+		grpc.ChainStreamInterceptor(func(s any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+			return h(s, &namespaced{ss, namespaces.WithNamespace(ss.Context(), namespace)})
+		}),
+		grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(16<<20),
+	)
+}
+
+type namespaced struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *namespaced) Context() context.Context { return s.ctx }
+
+// handedOver is a listener for connections that somebody else accepted.
+type handedOver struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newHandedOver() *handedOver {
+	return &handedOver{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// hand passes a connection on and waits until it is closed.
+func (h *handedOver) hand(ctx context.Context, conn net.Conn) error {
+	c := &watched{Conn: conn, closed: make(chan struct{})}
+	select {
+	case h.conns <- c:
+	case <-h.done:
+		return net.ErrClosed
+	}
+	select {
+	case <-c.closed:
+	case <-ctx.Done():
+		conn.Close()
+	}
+	return nil
+}
+
+func (h *handedOver) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handedOver) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+func (h *handedOver) Addr() net.Addr { return &net.UnixAddr{Name: "build", Net: "unix"} }
+
+// watched tells when a connection was closed.
+type watched struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (w *watched) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.Conn.Close()
+}

@@ -1,0 +1,50 @@
+package build
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	runc "github.com/containerd/go-runc"
+	"github.com/hashicorp/go-multierror"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// sweep ends the steps that a killed builder left running and unmounts their
+// file systems. Bundles are ours, so their containers are.
+func sweep(ctx context.Context, cfg Config) error {
+	entries, err := os.ReadDir(cfg.State)
+	if os.IsNotExist(err) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r := &runc.Runc{Command: cfg.RuncPath}
+	var errs *multierror.Error
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := r.Delete(ctx, e.Name(), &runc.DeleteOpts{Force: true}); err != nil && !strings.Contains(err.Error(), "does not exist") {
+				errs = multierror.Append(errs, err)
+			}
+		}
+	}
+	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(cfg.State))
+	if err != nil {
+		return multierror.Append(errs, err)
+	}
+	for i := len(mounted) - 1; i >= 0; i-- {
+		if err := mount.UnmountAll(mounted[i].Mountpoint, unix.MNT_DETACH); err != nil {
+			errs = multierror.Append(errs, err)
+		}
+	}
+	for _, e := range entries {
+		if errs.ErrorOrNil() == nil {
+			errs = multierror.Append(errs, os.RemoveAll(filepath.Join(cfg.State, e.Name())))
+		}
+	}
+	return errs.ErrorOrNil()
+}

@@ -1,0 +1,139 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+
+	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/pkg/gc"
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/cache/metadata"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/executor/resources"
+	"github.com/moby/buildkit/executor/runcexecutor"
+	"github.com/moby/buildkit/exporter"
+	"github.com/moby/buildkit/session"
+	snapshot "github.com/moby/buildkit/snapshot/containerd"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/leaseutil"
+	"github.com/moby/buildkit/util/network"
+	"github.com/moby/buildkit/util/winlayers"
+	"github.com/moby/buildkit/worker/base"
+	"github.com/moby/buildkit/worker/label"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// worker builds on one containerd. Beside BuildKit's exporters it has the one
+// that buildx asks a Docker engine for.
+type worker struct{ *base.Worker }
+
+// exporterMoby is what clients of a Docker engine name its image store.
+// Source: buildx, driver docker.
+const exporterMoby = "moby"
+
+func (w worker) Exporter(name string, sm *session.Manager) (exporter.Exporter, error) {
+	if name != exporterMoby {
+		return w.Worker.Exporter(name, sm)
+	}
+	e, err := w.Worker.Exporter(client.ExporterImage, sm)
+	return imageStore{e}, err
+}
+
+// imageStore exports into the image store: images are unpacked, so that
+// containers of them start at once, and have a name even if nobody gave one.
+type imageStore struct{ exporter.Exporter }
+
+func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
+	attrs = maps.Clone(attrs)
+	if attrs == nil {
+		attrs = map[string]string{}
+	}
+	for k, v := range map[string]string{"unpack": "true", "dangling-name-prefix": "moby-dangling", "name-canonical": "true", "store": "true"} {
+		if _, given := attrs[k]; !given {
+			attrs[k] = v
+		}
+	}
+	return s.Exporter.Resolve(ctx, id, attrs)
+}
+
+// newWorker is BuildKit's containerd worker, but for what a step runs in: runc
+// itself rather than a containerd task, which takes half as long.
+func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*worker, error) {
+	root := filepath.Join(cfg.Root, "worker")
+	for _, dir := range []string{root, cfg.State} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, err
+		}
+	}
+	id, err := base.ID(root)
+	if err != nil {
+		return nil, err
+	}
+	md, err := metadata.NewStore(filepath.Join(root, "metadata.db"))
+	if err != nil {
+		return nil, fmt.Errorf("cache metadata: %w", err)
+	}
+	providers := map[pb.NetMode]network.Provider{
+		pb.NetMode_UNSET: bridged{net}, pb.NetMode_HOST: network.NewHostProvider(), pb.NetMode_NONE: network.NewNoneProvider(),
+	}
+	monitor, err := resources.NewMonitor()
+	if err != nil {
+		return nil, fmt.Errorf("resource monitor: %w", err)
+	}
+	executor, err := runcexecutor.New(runcexecutor.Opt{
+		Root: cfg.State, CommandCandidates: []string{cfg.RuncPath}, DefaultCgroupParent: cfg.CgroupParent,
+		DNS: &oci.DNSConfig{Nameservers: []string{embeddedDNS}}, ResourceMonitor: monitor,
+	}, providers)
+	if err != nil {
+		return nil, err
+	}
+	lm := leaseutil.WithNamespace(c.LeasesService(), cfg.Namespace)
+	content := snapshot.NewContentStore(c.ContentStore(), cfg.Namespace)
+	service := differ{c.DiffService(), c.DiffService(), cfg.Namespace}
+	w, err := base.NewWorker(ctx, base.WorkerOpt{
+		ID: id, Root: root,
+		Labels: map[string]string{
+			label.Executor: "oci", label.Snapshotter: cfg.Snapshotter, label.ContainerdNamespace: cfg.Namespace, label.Network: "bridge",
+		},
+		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
+		GCPolicy:         []client.PruneInfo{{All: true, MaxUsedSpace: cfg.CacheSize}},
+		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
+		NetworkProviders: providers,
+		Executor:         executor,
+		Snapshotter:      snapshot.NewSnapshotter(cfg.Snapshotter, c.SnapshotService(cfg.Snapshotter), cfg.Namespace, nil),
+		ContentStore:     content,
+		Applier:          winlayers.NewFileSystemApplierWithWindows(content, service),
+		Differ:           winlayers.NewWalkingDiffWithWindows(content, service),
+		ImageStore:       c.ImageService(),
+		RegistryHosts:    cfg.Hosts,
+		LeaseManager:     lm,
+		GarbageCollect:   collector(lm),
+		MetadataStore:    md,
+		MountPoolRoot:    filepath.Join(root, "mounts"),
+		ResourceMonitor:  monitor,
+	})
+	if err != nil {
+		md.Close()
+		return nil, err
+	}
+	return &worker{w}, nil
+}
+
+// embeddedDNS is where the network's names are answered in a step's namespace.
+const embeddedDNS = "127.0.0.11"
+
+// collector makes containerd collect its garbage and waits for it.
+func collector(lm *leaseutil.Manager) func(context.Context) (gc.Stats, error) {
+	return func(ctx context.Context) (gc.Stats, error) {
+		l, err := lm.Create(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return nil, lm.Delete(ctx, leases.Lease{ID: l.ID}, leases.SynchronousDelete)
+	}
+}
