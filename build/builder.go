@@ -132,7 +132,9 @@ func (b *Builder) Close() error {
 
 // ServeConn answers BuildKit's gRPC services on a connection that was upgraded
 // to HTTP/2, until it is closed.
-func (b *Builder) ServeConn(ctx context.Context, conn net.Conn) error { return b.clients.hand(ctx, conn) }
+func (b *Builder) ServeConn(ctx context.Context, conn net.Conn) error {
+	return b.clients.hand(ctx, conn)
+}
 
 // ServeSession keeps a client's session on a connection that was upgraded to
 // HTTP/2, until it is closed: builds ask it for files and secrets. header is

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
 )
@@ -23,6 +24,8 @@ type Config struct {
 	Snapshotter  string
 	RuncPath     string
 	CgroupParent string // of the steps' cgroups
+	// Images names what is built, and has the images that builds begin with.
+	Images images.Store
 	// Hosts says how a registry is reached.
 	Hosts func(domain string) ([]docker.RegistryHost, error)
 	// CacheSize is how many bytes the cache may take before the oldest of it goes.

@@ -6,11 +6,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	ctd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/gc"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/executor/oci"
@@ -53,13 +56,31 @@ func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string
 	if attrs == nil {
 		attrs = map[string]string{}
 	}
-	for k, v := range map[string]string{"unpack": "true", "dangling-name-prefix": "moby-dangling", "name-canonical": "true", "store": "true"} {
+	var names []string
+	for name := range strings.SplitSeq(attrs["name"], ",") {
+		if name == "" {
+			continue
+		}
+		ref, err := reference.ParseNormalizedNamed(name)
+		if err != nil {
+			return nil, fmt.Errorf("image name %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
+		}
+		names = append(names, reference.TagNameOnly(ref).String())
+	}
+	attrs["name"] = strings.Join(names, ",")
+	if len(names) == 0 {
+		attrs["dangling-name-prefix"] = danglingName
+	}
+	for k, v := range map[string]string{"unpack": "true", "store": "true"} {
 		if _, given := attrs[k]; !given {
 			attrs[k] = v
 		}
 	}
 	return s.Exporter.Resolve(ctx, id, attrs)
 }
+
+// danglingName with the digest behind it is the name of an image without one.
+const danglingName = "moby-dangling"
 
 // newWorker is BuildKit's containerd worker, but for what a step runs in: runc
 // itself rather than a containerd task, which takes half as long.
@@ -109,7 +130,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		ContentStore:     content,
 		Applier:          winlayers.NewFileSystemApplierWithWindows(content, service),
 		Differ:           winlayers.NewWalkingDiffWithWindows(content, service),
-		ImageStore:       c.ImageService(),
+		ImageStore:       cfg.Images,
 		RegistryHosts:    cfg.Hosts,
 		LeaseManager:     lm,
 		GarbageCollect:   collector(lm),

@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"containerd":      {},
 	"network":         {},
 	"volumes":         {},
+	"build":           {},
 	"engine":          {"containerd", "network", "volumes", "scheduler", "project"},
 	"api":             {"api/client", "engine", "scheduler", "project"},
 	"api/client":      {"scheduler", "project"},
@@ -30,7 +31,8 @@ var allowed = map[string][]string{
 
 // exclusive lists modules that only some folders may import.
 var exclusive = map[string][]string{
-	"github.com/containerd/containerd/v2": {"containerd", "cmd/gantry-shim", "tests"},
+	"github.com/containerd/containerd/v2": {"containerd", "build", "cmd/gantry-shim", "tests"},
+	"github.com/moby/buildkit":            {"build", "cmd/gantry", "tests"},
 	"github.com/vishvananda/netlink":      {"network", "tests"},
 	"github.com/google/nftables":          {"network", "tests"},
 	"github.com/miekg/dns":                {"network", "tests"},
