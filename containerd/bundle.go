@@ -86,8 +86,16 @@ func (r *Runtime) shimAddress(id string) (string, error) {
 	return boot.Protocol + "+" + boot.Address, nil
 }
 
-// adopt learns which shims run and which tasks share them.
+// adopt learns which containers there are, which shims run and which tasks
+// share them.
 func (r *Runtime) adopt(ctx context.Context) error {
+	list, err := r.client.ContainerService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing containers: %w", err)
+	}
+	for _, c := range list {
+		r.groups.of(c.ID, c.Labels[labelGroup])
+	}
 	ids, err := r.bundleIDs()
 	if err != nil {
 		return err
@@ -99,12 +107,9 @@ func (r *Runtime) adopt(ctx context.Context) error {
 			r.log.WithError(err).Warn("a task's shim is unknown")
 			continue
 		}
-		g, err := r.groupOf(ctx, id)
-		if errdefs.IsNotFound(err) {
+		g := r.groups.known(id)
+		if g == nil {
 			continue // left by a container that is gone: Sweep sees to it
-		}
-		if err != nil {
-			return err
 		}
 		if shims[address] == nil {
 			shims[address] = r.findShim(ctx, address)

@@ -30,8 +30,8 @@ const (
 type ContainerSpec struct {
 	ID    string
 	Image string // as the container was asked for; only recorded
-	// Group names the containers that share one shim, such as a project.
-	// Containers without a group have a shim to themselves.
+	// Group names the containers that share one shim, such as a project. Those
+	// without a group share shims in small groups.
 	Group  string
 	Spec   *specs.Spec
 	Labels map[string]string // at most 4096 bytes each, key and value together
@@ -40,10 +40,11 @@ type ContainerSpec struct {
 
 // Container is a container that exists.
 type Container struct {
-	ID, Image, Group string
-	Labels           map[string]string
-	Record           []byte
-	CreatedAt        time.Time
+	ID, Image string
+	Group     string // whose shim it shares
+	Labels    map[string]string
+	Record    []byte
+	CreatedAt time.Time
 }
 
 // CreateContainer turns a prepared root into a container. ErrAlreadyExists
@@ -72,11 +73,14 @@ func (r *Runtime) CreateContainer(ctx context.Context, s ContainerSpec) error {
 		SnapshotKey: s.ID,
 		Extensions:  map[string]typeurl.Any{recordURL: record(s.Record)},
 	}
-	if s.Group != "" {
-		labels[labelGroup] = s.Group
-		c.SandboxID = sandboxID
+	if labels[labelGroup] = s.Group; s.Group == "" {
+		labels[labelGroup] = r.groups.lone(s.ID)
 	}
+	c.SandboxID = sandboxID
 	if _, err := r.client.ContainerService().Create(ctx, c); err != nil {
+		if !errdefs.IsAlreadyExists(err) {
+			r.groups.forget(s.ID)
+		}
 		return fmt.Errorf("container %q: %w", s.ID, err)
 	}
 	r.groups.of(s.ID, s.Group)

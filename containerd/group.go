@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 )
@@ -12,6 +14,15 @@ import (
 // maxOperations is how many runc operations one shim carries out at a time.
 // Beyond about ten its reaper falls behind and operations take seconds.
 const maxOperations = 8
+
+// maxLone is how many containers that belong to no project share a shim. A shim
+// takes some 15 MB, of which few are its containers'; one that is killed takes
+// its containers with it, so that their number has a bound.
+const maxLone = 8
+
+// linger is how long a shim of lone containers stays after the last of them, so
+// that one after another costs one start of a shim.
+const linger = 2 * time.Second
 
 // groups are the shims that tasks live in. The zero value is empty.
 type groups struct {
@@ -24,20 +35,43 @@ type groups struct {
 func (g *groups) of(id, name string) *group {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.ofLocked(id, name)
+}
+
+func (g *groups) ofLocked(id, name string) *group {
 	if g.byName == nil {
 		g.byName, g.byTask = map[string]*group{}, map[string]*group{}
 	}
 	if g.byTask[id] == nil {
 		if name == "" {
-			g.byTask[id] = newGroup("container " + id)
-		} else {
-			if g.byName[name] == nil {
-				g.byName[name] = newGroup(name)
-			}
-			g.byTask[id] = g.byName[name]
+			name = "container " + id
 		}
+		if g.byName[name] == nil {
+			g.byName[name] = newGroup(name)
+		}
+		g.byTask[id] = g.byName[name]
 	}
 	return g.byTask[id]
+}
+
+// loneName names the groups of lone containers; no project has a blank in it.
+const loneName = "lone "
+
+// lone enters a container that belongs to no project into the first group of
+// such that has room, and returns the group's name.
+func (g *groups) lone(id string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sizes := map[*group]int{}
+	for _, x := range g.byTask {
+		sizes[x]++
+	}
+	for i := 0; ; i++ {
+		name := fmt.Sprint(loneName, i)
+		if sizes[g.byName[name]] < maxLone {
+			return g.ofLocked(id, name).name
+		}
+	}
 }
 
 func (g *groups) known(id string) *group {
@@ -51,7 +85,7 @@ func (g *groups) pids() map[int]bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	pids := map[int]bool{}
-	for _, x := range g.byTask {
+	for _, x := range g.byName {
 		x.mu.Lock()
 		for _, s := range x.shims() {
 			pids[s.process()] = true
@@ -61,12 +95,16 @@ func (g *groups) pids() map[int]bool {
 	return pids
 }
 
-// release lets go of all shims, which run on.
+// release lets go of all shims, which run on unless they are idle.
 func (g *groups) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, x := range g.byTask {
+	for _, x := range g.byName {
 		x.mu.Lock()
+		if x.idleLocked() {
+			x.shim.end()
+			x.shim = nil
+		}
 		for _, s := range x.shims() {
 			s.release()
 		}
@@ -75,36 +113,38 @@ func (g *groups) release() {
 	}
 }
 
-// forget drops a container that is gone, and its group with the last one.
+// forget drops a container that is gone, and its group with the last one. What
+// lone containers share stays: a next one takes it up.
 func (g *groups) forget(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	was := g.byTask[id]
 	delete(g.byTask, id)
+	if was == nil || was.linger > 0 {
+		return
+	}
 	for _, other := range g.byTask {
 		if other == was {
 			return
 		}
 	}
-	if was != nil && g.byName[was.name] == was {
+	if g.byName[was.name] == was {
 		delete(g.byName, was.name)
 	}
 }
 
-// group is one shim, which the tasks of a project share, or which a single
-// task has to itself.
+// group is one shim, which the tasks of a project share, or some lone ones.
 //
-//	no shim ──create──▶ starting ──▶ running ──last delete──▶ ending ──▶ no shim
+//	no shim ──create──▶ starting ──▶ running ──idle──▶ ending ──▶ no shim
 //	   ▲                   │ error      │ found dead
 //	   └───────────────────┴────────────┘
 //
-// A shim ends when a deletion leaves it without tasks, and does not answer what
-// it is asked meanwhile. So a deletion that may be the last waits while others
-// are being created or deleted in the shim, and a creation waits while the last
-// is being deleted. None waits for one that waits: who waits is not counted yet.
+// A shim stays without tasks until it is told to end, which it is after the
+// last deletion, or some time after it. Creations wait while it starts or ends.
 type group struct {
-	name  string
-	slots chan struct{}
+	name   string
+	linger time.Duration // how long the shim stays when it is idle
+	slots  chan struct{}
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed at the next change
@@ -115,6 +155,7 @@ type group struct {
 	members  map[string]struct{} // tasks in the shim that nobody deletes
 	creating int
 	deleting int
+	used     int // how many tasks were to be created; tells idle times apart
 }
 
 // process is a running shim, as a group sees it.
@@ -122,12 +163,16 @@ type process interface {
 	address() string // ttrpc+unix://…
 	process() int    // its pid, 0 when not known
 	alive() bool
-	end()     // waits, for a bounded time, until it has ended, and removes what it leaves
+	end()     // has it end, waits for that, for a bounded time, and removes what it leaves
 	release() // forgets it; it runs on
 }
 
 func newGroup(name string) *group {
-	return &group{name: name, slots: make(chan struct{}, maxOperations), changed: make(chan struct{}), members: map[string]struct{}{}}
+	g := &group{name: name, slots: make(chan struct{}, maxOperations), changed: make(chan struct{}), members: map[string]struct{}{}}
+	if strings.HasPrefix(name, loneName) {
+		g.linger = linger
+	}
+	return g
 }
 
 // wait waits until the condition, which is read under the lock, does not hold.
@@ -159,7 +204,7 @@ func (g *group) unlock() {
 // returned; without one the caller is to start it. created must follow.
 func (g *group) join(ctx context.Context) (process, error) {
 	err := g.wait(ctx, "its shim to start or end", func() bool {
-		return g.starting || g.ending || len(g.members) == 0 && g.creating == 0 && g.deleting > 0
+		return g.starting || g.ending
 	})
 	if err != nil {
 		return nil, err
@@ -172,6 +217,7 @@ func (g *group) join(ctx context.Context) (process, error) {
 	}
 	defer g.unlock()
 	g.creating++
+	g.used++
 	g.starting = g.shim == nil
 	return g.shim, nil
 }
@@ -193,22 +239,11 @@ func (g *group) created(id string, in process, started bool) {
 }
 
 // leave enters a task that is about to be deleted. deleted must follow.
-func (g *group) leave(ctx context.Context, id string) error {
-	err := g.wait(ctx, "other tasks to be created or deleted in its shim", func() bool {
-		_, in := g.members[id]
-		rest := len(g.members)
-		if in {
-			rest--
-		}
-		return g.ending || rest == 0 && (g.creating > 0 || g.deleting > 0)
-	})
-	if err != nil {
-		return err
-	}
+func (g *group) leave(id string) {
+	g.mu.Lock()
 	defer g.unlock()
 	delete(g.members, id)
 	g.deleting++
-	return nil
 }
 
 // deleted ends what leave began; gone is false when the task is still there.
@@ -222,14 +257,29 @@ func (g *group) deleted(id string, gone bool) {
 	g.endIdleLocked()
 }
 
-// endIdleLocked sees to the end of a shim that has nothing left.
+// endIdleLocked sees to the end of a shim that has nothing left, at once or
+// when it is still so after a while.
 func (g *group) endIdleLocked() {
-	if g.shim != nil && len(g.members) == 0 && g.creating == 0 && g.deleting == 0 {
+	switch used := g.used; {
+	case !g.idleLocked():
+	case g.linger == 0:
 		g.endLocked()
+	default:
+		time.AfterFunc(g.linger, func() {
+			g.mu.Lock()
+			defer g.unlock()
+			if g.used == used && g.idleLocked() {
+				g.endLocked()
+			}
+		})
 	}
 }
 
-// endLocked waits for the shim's end, without the lock.
+func (g *group) idleLocked() bool {
+	return g.shim != nil && len(g.members) == 0 && g.creating == 0 && g.deleting == 0
+}
+
+// endLocked ends the shim, without the lock.
 func (g *group) endLocked() {
 	s := g.shim
 	g.shim, g.ending = nil, true

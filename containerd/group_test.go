@@ -12,20 +12,31 @@ import (
 	"pgregory.net/rapid"
 )
 
-// fakeShim ends, as a real one, when a deletion leaves it without tasks.
+// fakeShim runs, as a real one, until it is told to end.
 type fakeShim struct {
 	name  string
 	mu    sync.Mutex
 	tasks map[string]bool
 	dead  bool
 	ended atomic.Bool
+	onEnd func()
 }
 
 func (s *fakeShim) address() string { return s.name }
 func (s *fakeShim) process() int    { return 0 }
 func (s *fakeShim) release()        {}
-func (s *fakeShim) end()            { s.ended.Store(true) }
-func (s *fakeShim) alive() bool     { s.mu.Lock(); defer s.mu.Unlock(); return !s.dead }
+
+func (s *fakeShim) end() {
+	s.mu.Lock()
+	s.dead = true
+	s.mu.Unlock()
+	s.ended.Store(true)
+	if s.onEnd != nil {
+		s.onEnd()
+	}
+}
+
+func (s *fakeShim) alive() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.dead }
 
 func (s *fakeShim) create(id string) error {
 	s.mu.Lock()
@@ -43,12 +54,9 @@ func (s *fakeShim) remove(id string) error {
 	delete(s.tasks, id)
 	s.mu.Unlock()
 	runtime.Gosched() // the answer is on its way
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dead {
+	if !s.alive() {
 		return fmt.Errorf("%s ended while %s was being deleted", s.name, id)
 	}
-	s.dead = len(s.tasks) == 0
 	return nil
 }
 
@@ -61,6 +69,7 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		g := newGroup("p")
+		g.linger = time.Duration(rapid.IntRange(0, 2).Draw(rt, "linger")) * 10 * time.Microsecond
 		var alive, started atomic.Int32
 		var wg sync.WaitGroup
 		errs := make(chan error, 100)
@@ -78,17 +87,17 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 						if alive.Add(1) > 1 {
 							errs <- fmt.Errorf("a second shim was started beside a running one")
 						}
-						in = &fakeShim{name: fmt.Sprintf("shim%d", started.Add(1)), tasks: map[string]bool{}}
+						in = &fakeShim{name: fmt.Sprintf("shim%d", started.Add(1)), tasks: map[string]bool{}, onEnd: func() { alive.Add(-1) }}
 					}
 					s := in.(*fakeShim)
 					err = s.create(id)
 					if failing[i] == 0 && round == 0 {
-						// runc refuses: the task goes, and the shim if it was its only one.
+						// runc refuses: the task goes, and a shim that was started for it.
 						if err := s.remove(id); err != nil {
 							errs <- err
 						}
-						if !s.alive() {
-							alive.Add(-1)
+						if first {
+							s.end()
 						}
 						g.created(id, nil, first)
 						continue
@@ -99,15 +108,9 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 						return
 					}
 					g.created(id, in, first)
-					if err := g.leave(ctx, id); err != nil {
-						errs <- err
-						return
-					}
+					g.leave(id)
 					if err := s.remove(id); err != nil {
 						errs <- err
-					}
-					if !s.alive() {
-						alive.Add(-1)
 					}
 					g.deleted(id, true)
 				}
@@ -118,14 +121,30 @@ func TestGroupNeverJoinsAnEndingShim(t *testing.T) {
 		for err := range errs {
 			rt.Error(err)
 		}
+		for {
+			g.mu.Lock()
+			idle, changed := g.shim != nil, g.changed
+			g.mu.Unlock()
+			if !idle {
+				break
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				rt.Fatal("an idle shim stays")
+			}
+		}
+		if n := alive.Load(); n != 0 {
+			rt.Errorf("%d shims are left", n)
+		}
 		if g.shim != nil || len(g.members) > 0 || g.creating+g.deleting > 0 || g.starting || g.ending {
 			rt.Errorf("at last the group is %+v", g)
 		}
 	})
 }
 
-// The last deletion waits for those before it, and for creations.
-func TestGroupLastLeavesAlone(t *testing.T) {
+// A shim does not end while something is created or deleted in it.
+func TestGroupStaysWhileInUse(t *testing.T) {
 	for name, end := range map[string]func(g *group){
 		"a deletion": func(g *group) { g.deleted("a", true) },
 		"a creation": func(g *group) { g.created("a", nil, false) },
@@ -135,25 +154,63 @@ func TestGroupLastLeavesAlone(t *testing.T) {
 		g.adopt("b", s)
 		if name == "a deletion" {
 			g.adopt("a", s)
-			if err := g.leave(t.Context(), "a"); err != nil {
-				t.Fatal(err)
-			}
+			g.leave("a")
 		} else if _, err := g.join(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		if err := g.leave(soon, "b"); err == nil {
-			t.Errorf("the last task left beside %s", name)
-		}
-		cancel()
-		end(g)
-		if err := g.leave(t.Context(), "b"); err != nil {
-			t.Errorf("after %s: %v", name, err)
-		}
+		g.leave("b")
 		g.deleted("b", true)
+		if s.ended.Load() {
+			t.Errorf("the shim ended during %s", name)
+		}
+		end(g)
 		if !s.ended.Load() {
 			t.Errorf("after %s: the shim's end was not awaited", name)
 		}
+	}
+}
+
+// Lone containers share shims, a few each, and places are used again. What
+// projects share is another's.
+func TestLoneContainersShareInSmallGroups(t *testing.T) {
+	var all groups
+	all.of("p", "project")
+	sizes := map[string]int{}
+	for i := range 2*maxLone + 1 {
+		sizes[all.lone(fmt.Sprint("c", i))]++
+	}
+	if sizes["lone 0"] != maxLone || sizes["lone 1"] != maxLone || sizes["lone 2"] != 1 || len(sizes) != 3 {
+		t.Errorf("groups %v", sizes)
+	}
+	g := all.known("c0")
+	all.forget("c0")
+	if name := all.lone("next"); name != "lone 0" || all.known("next") != g {
+		t.Errorf("the free place in %q was not used, but one in %q", g.name, name)
+	}
+}
+
+// The shim of lone containers waits for a next one, for a time.
+func TestLoneShimLingers(t *testing.T) {
+	var all groups
+	g := all.of("a", all.lone("a"))
+	g.linger = time.Hour
+	s := &fakeShim{name: "s", tasks: map[string]bool{}}
+	g.adopt("a", s)
+	g.leave("a")
+	g.deleted("a", true)
+	all.forget("a")
+	if s.ended.Load() {
+		t.Error("it did not wait")
+	}
+	if in, err := all.of("b", all.lone("b")).join(t.Context()); err != nil || in != s {
+		t.Errorf("joined %v: %v", in, err)
+	}
+	g.created("b", s, false)
+	g.leave("b")
+	g.deleted("b", true)
+	all.release()
+	if !s.ended.Load() {
+		t.Error("a daemon that stops left an idle shim")
 	}
 }
 
@@ -166,7 +223,7 @@ func TestGroupStartsOneShim(t *testing.T) {
 	if err != nil || in != nil {
 		t.Fatalf("first: %v, %v", in, err)
 	}
-	joined := make(chan process)
+	joined := make(chan process, 5)
 	for range 5 {
 		go func() {
 			in, err := g.join(ctx)
@@ -239,9 +296,7 @@ func TestGroupForgetsKilledShim(t *testing.T) {
 	next := &fakeShim{name: "next", tasks: map[string]bool{}}
 	g.created("c", next, true)
 	// The dead one's tasks are deleted late, and do not end the next one.
-	if err := g.leave(ctx, "a"); err != nil {
-		t.Fatal(err)
-	}
+	g.leave("a")
 	g.deleted("a", true)
 	if g.shim != next || next.ended.Load() {
 		t.Errorf("shim %v", g.shim)

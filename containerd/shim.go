@@ -61,6 +61,12 @@ func (s *shim) release() {
 }
 
 func (s *shim) end() {
+	if err := s.call(context.Background(), func(ctx context.Context, c taskapi.TTRPCTaskService) error {
+		_, err := c.Shutdown(ctx, &taskapi.ShutdownRequest{Now: true})
+		return err
+	}); err != nil {
+		s.log.WithError(err).Debugf("shim at %q was to end", s.at)
+	}
 	if s.fd >= 0 && !exited(s.fd, shimEnd) {
 		// It holds a task that containerd does not know, of an interrupted creation.
 		s.log.Warnf("shim at %q has no tasks but runs on, it is killed", s.at)
@@ -117,25 +123,32 @@ func (r *Runtime) startedShim(ctx context.Context, id string) process {
 }
 
 // ask asks a shim for its process.
-func (s *shim) ask(ctx context.Context) (int, error) {
+func (s *shim) ask(ctx context.Context) (pid int, err error) {
+	err = s.call(ctx, func(ctx context.Context, c taskapi.TTRPCTaskService) error {
+		info, err := c.Connect(ctx, &taskapi.ConnectRequest{ID: "-"})
+		pid = int(info.GetShimPid())
+		return err
+	})
+	return pid, err
+}
+
+// call calls a shim by a connection of its own, not one that belongs to a task.
+func (s *shim) call(ctx context.Context, f func(context.Context, taskapi.TTRPCTaskService) error) error {
 	conn, err := net.DialTimeout("unix", s.socket(), time.Second)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	client := ttrpc.NewClient(conn)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, shimEnd)
 	defer cancel()
-	info, err := taskapi.NewTTRPCTaskClient(client).Connect(ctx, &taskapi.ConnectRequest{ID: "-"})
-	if err != nil {
-		return 0, errgrpc.ToNative(err)
-	}
-	return int(info.ShimPid), nil
+	return errgrpc.ToNative(f(ctx, taskapi.NewTTRPCTaskClient(client)))
 }
 
-// removeShimSockets removes the sockets of a shim that did not come to serve a
-// container: it cannot find them itself when its bundle has gone before it.
-func (r *Runtime) removeShimSockets(ctx context.Context, id string) {
+// dropShim removes the sockets of a shim that was started for a container and
+// did not come to serve it: it has ended, and cannot find them itself when its
+// bundle has gone before it.
+func (r *Runtime) dropShim(ctx context.Context, id string) {
 	if r.server == nil {
 		return
 	}

@@ -92,7 +92,7 @@ func (r *Runtime) CreateTask(ctx context.Context, o TaskOptions) (int, error) {
 		}
 		g.created(o.ContainerID, nil, started)
 		if started {
-			r.removeShimSockets(ctx, o.ContainerID)
+			r.dropShim(ctx, o.ContainerID)
 		}
 		return 0, err
 	}
@@ -228,7 +228,7 @@ func (r *Runtime) Pids(ctx context.Context, id string) ([]int, error) {
 }
 
 // DeleteTask removes a task that was not started or has ended, and tells how
-// it ended. With a group's last task its shim ends. ErrNotFound without a task,
+// it ended. After a group's last task its shim ends. ErrNotFound without a task,
 // also when its shim was killed; ErrFailedPrecondition while it runs.
 func (r *Runtime) DeleteTask(ctx context.Context, id string) (code int, at time.Time, err error) {
 	ctx, cancel := r.call(ctx)
@@ -242,9 +242,7 @@ func (r *Runtime) DeleteTask(ctx context.Context, id string) (code int, at time.
 		return 0, time.Time{}, err
 	}
 	defer done()
-	if err := g.leave(ctx, id); err != nil {
-		return 0, time.Time{}, err
-	}
+	g.leave(id)
 	code, at, err = r.deleteTask(ctx, id)
 	g.deleted(id, err == nil || errdefs.IsNotFound(err))
 	return code, at, err

@@ -259,7 +259,7 @@ func (r *rig) shutdown() {
 	}
 	defer unix.Close(fd)
 	// It may be gone before it has answered.
-	if _, err := r.task.Shutdown(r.ctx, &taskAPI.ShutdownRequest{}); err != nil && !errors.Is(err, ttrpc.ErrClosed) {
+	if _, err := r.task.Shutdown(r.ctx, &taskAPI.ShutdownRequest{Now: true}); err != nil && !errors.Is(err, ttrpc.ErrClosed) {
 		r.t.Error(err)
 	}
 	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 30_000); n != 1 {

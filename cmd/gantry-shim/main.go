@@ -1,4 +1,4 @@
-// Command gantry-shim runs and keeps a project's containers: containerd's runc
+// Command gantry-shim runs and keeps a group's containers: containerd's runc
 // shim, which also writes the containers' logs, lets clients attach, and leaves
 // exit codes on disk. It works on while the daemon is away.
 //
@@ -54,5 +54,5 @@ func newTaskService(ctx context.Context, events shim.Publisher, sd shutdown.Serv
 	if err != nil {
 		return nil, err
 	}
-	return &service{TTRPCTaskService: inner, procs: procs}, nil
+	return newService(inner, procs), nil
 }

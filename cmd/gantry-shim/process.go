@@ -98,3 +98,10 @@ func (ps *processes) remove(k key) {
 	defer ps.mu.Unlock()
 	delete(ps.m, k)
 }
+
+// empty tells whether the shim runs nothing.
+func (ps *processes) empty() bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return len(ps.m) == 0
+}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"gantry/containerd/stdio"
 
@@ -20,7 +22,22 @@ import (
 // service is containerd's task service with streams, signals and exits of ours.
 type service struct {
 	taskAPI.TTRPCTaskService
-	procs *processes
+	procs  *processes
+	served atomic.Bool // a container was created
+	idle   *time.Timer // ends a shim that nobody uses or ends
+}
+
+// idleEnd is how long a shim stays without containers when no daemon ends it.
+const idleEnd = 30 * time.Second
+
+func newService(inner taskAPI.TTRPCTaskService, procs *processes) *service {
+	s := &service{TTRPCTaskService: inner, procs: procs}
+	s.idle = time.AfterFunc(idleEnd, func() {
+		if s.procs.empty() {
+			s.TTRPCTaskService.Shutdown(context.Background(), &taskAPI.ShutdownRequest{})
+		}
+	})
+	return s
 }
 
 // RegisterTTRPC makes pkg/shim serve this service.
@@ -99,6 +116,7 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 		p.handle = handle
 	}
 	s.opened(k, p)
+	s.served.Store(true)
 	return resp, nil
 }
 
@@ -156,7 +174,18 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 		p.handle.Release()
 	}
 	s.procs.remove(k)
+	s.idle.Reset(idleEnd)
 	return resp, nil
+}
+
+// Shutdown ends the shim when it has no containers and the daemon wants it to
+// end now. containerd asks without that after each container: the next one may
+// come. What never served any has failed, and ends.
+func (s *service) Shutdown(ctx context.Context, r *taskAPI.ShutdownRequest) (*ptypes.Empty, error) {
+	if !r.Now && s.served.Load() {
+		return &ptypes.Empty{}, nil
+	}
+	return s.TTRPCTaskService.Shutdown(ctx, r)
 }
 
 // Wait returns when the exit is on record and the log is complete, as the exit

@@ -485,6 +485,15 @@ func TestLeaderGoesFirst(t *testing.T) {
 	if err := os.RemoveAll(leader.bundle); err != nil {
 		t.Fatal(err)
 	}
+	stays.start()
+	stays.kill(unix.SIGKILL)
+	stays.wait("")
+	stays.remove()
+	// containerd asks for the end after each container; the shim stays for the next.
+	if _, err := r.task.Shutdown(r.ctx, &taskAPI.ShutdownRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	stays = r.must("stays", stdio.Config{}, stdin, "cat")
 	late := r.must("late", stdio.Config{}, nil, "echo", "late")
 	late.start()
 	late.wait("")

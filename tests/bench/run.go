@@ -25,22 +25,41 @@ func runOnce(t *tb, r *report, d *harness.Daemon, f *floor, o options) {
 }
 
 // dockerRun measures "docker run --rm busybox true" from the command's start to
-// its end. Floor and container take turns, so that both see the same machine.
+// its end: one soon after another, and one after some rest, when no shim waits.
+// Floor and container take turns, so that both see the same machine.
 func dockerRun(t *tb, r *report, d *harness.Daemon, f *floor, o options) {
-	var took, floors, cpu []time.Duration
 	docker(t, d, "run", "--rm", "busybox", "true") // the first one makes the network
-	for round := range 6 * o.rounds {
-		t.step("docker run --rm, round %d", round+1)
-		floors = append(floors, f.once("true"))
-		before := daemonCPU(t, d)
-		began := time.Now()
-		docker(t, d, "run", "--rm", "busybox", "true")
-		took = append(took, time.Since(began))
-		d.NoLeaks() // what is done behind the command's back counts as its CPU time
-		cpu = append(cpu, daemonCPU(t, d)-before)
+	for _, rest := range []bool{false, true} {
+		var took, floors, cpu []time.Duration
+		for round := range 4*o.rounds + 1 {
+			t.step("docker run --rm, rested: %v, round %d", rest, round+1)
+			if rest {
+				d.NoLeaks()
+			}
+			floors = append(floors, f.once("true"))
+			before := daemonCPU(t, d)
+			began := time.Now()
+			docker(t, d, "run", "--rm", "busybox", "true")
+			took = append(took, time.Since(began))
+			// what is done behind the command's back costs its time, not the next one's
+			harness.Eventually(t, "nothing but a shim is left", func() error {
+				for _, l := range d.Leaks() {
+					if !strings.HasPrefix(l, "shim") && !strings.HasPrefix(l, "file run/ctd/s/") {
+						return fmt.Errorf("still there: %s", l)
+					}
+				}
+				return nil
+			})
+			cpu = append(cpu, daemonCPU(t, d)-before)
+		}
+		d.NoLeaks()
+		what := "docker run --rm busybox true"
+		if rest {
+			what += ", after a rest"
+		}
+		r.timed(what, took, floors, 4)
+		bounded(r, "CPU of the daemon for it", cpu, millis, 0)
 	}
-	r.timed("docker run --rm busybox true", took, floors, 4)
-	bounded(r, "the same: CPU of the daemon", cpu, millis, 0)
 }
 
 // docker runs the docker command line, which must succeed.
