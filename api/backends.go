@@ -18,6 +18,7 @@ type backends struct {
 	imageSource imageSource
 	volumes     volumeStore
 	networks    networkStore
+	networker   networker
 	events      eventSource
 	host        host
 	projects    projectStore
@@ -29,6 +30,6 @@ type backends struct {
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
 		lifecycle: e, control: e, inspector: e, updater: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
-		volumes: e, networks: e, events: e, host: e, projects: e, driver: e,
+		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e,
 	}, version))
 }

@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"gantry/engine"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/network"
 )
 
@@ -17,7 +19,17 @@ type networkStore interface {
 	RemoveNetwork(ctx context.Context, ref string) error
 }
 
-type networkRoutes struct{ networkStore }
+// networker puts containers on networks, and takes away what nobody uses.
+type networker interface {
+	ConnectNetwork(ctx context.Context, ref string, req network.ConnectRequest) error
+	DisconnectNetwork(ctx context.Context, ref string, req network.DisconnectRequest) error
+	PruneNetworks(ctx context.Context, f engine.Filters) (network.PruneReport, error)
+}
+
+type networkRoutes struct {
+	networkStore
+	networker
+}
 
 func (n networkRoutes) routes() []route {
 	return []route{
@@ -26,6 +38,9 @@ func (n networkRoutes) routes() []route {
 		{"POST /networks/create", n.create},
 		{"GET /networks/{id}", n.inspect},
 		{"DELETE /networks/{id}", n.remove},
+		{"POST /networks/{id}/connect", n.connect},
+		{"POST /networks/{id}/disconnect", n.disconnect},
+		{"POST /networks/prune", n.prune},
 	}
 }
 
@@ -60,7 +75,55 @@ func (n networkRoutes) inspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if scope := r.URL.Query().Get("scope"); scope != "" && scope != got.Scope {
+		return fmt.Errorf("network %s not found: %w", r.PathValue("id"), errdefs.ErrNotFound)
+	}
+	if !versionOf(r).atLeast(1, 52) {
+		got.Status = nil
+	}
 	return writeJSON(w, http.StatusOK, got)
+}
+
+func (n networkRoutes) connect(w http.ResponseWriter, r *http.Request) error {
+	var req network.ConnectRequest
+	if err := decode(w, r, &req); err != nil {
+		return err
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	if err := n.ConnectNetwork(ctx, r.PathValue("id"), req); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (n networkRoutes) disconnect(w http.ResponseWriter, r *http.Request) error {
+	var req network.DisconnectRequest
+	if err := decode(w, r, &req); err != nil {
+		return err
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	if err := n.DisconnectNetwork(ctx, r.PathValue("id"), req); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (n networkRoutes) prune(w http.ResponseWriter, r *http.Request) error {
+	f, err := filters(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	report, err := n.PruneNetworks(ctx, f)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, report)
 }
 
 func (n networkRoutes) remove(w http.ResponseWriter, r *http.Request) error {

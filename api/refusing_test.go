@@ -30,7 +30,7 @@ func refusing() backends {
 func refusingWith(err error) backends {
 	r := refuser{err}
 	return backends{lifecycle: r, control: r, inspector: r, updater: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
-		volumes: r, networks: r, events: r, host: r, projects: r, driver: r}
+		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
 }
 
 func (r refuser) CreateContainer(context.Context, string, container.CreateRequest) (container.CreateResponse, error) {
@@ -115,6 +115,20 @@ func (r refuser) ListNetworks(context.Context, engine.Filters) ([]network.Summar
 func (r refuser) InspectNetwork(context.Context, string) (network.Inspect, error) {
 	return network.Inspect{}, r.err
 }
+func (r refuser) ConnectNetwork(context.Context, string, network.ConnectRequest) error { return r.err }
+
+func (r refuser) DisconnectNetwork(context.Context, string, network.DisconnectRequest) error {
+	return r.err
+}
+
+func (r refuser) PruneNetworks(context.Context, engine.Filters) (network.PruneReport, error) {
+	return network.PruneReport{}, r.err
+}
+
+func (r refuser) PruneVolumes(context.Context, engine.Filters) (volume.PruneReport, error) {
+	return volume.PruneReport{}, r.err
+}
+
 func (r refuser) RemoveNetwork(context.Context, string) error { return r.err }
 func (r refuser) Events(context.Context, time.Time, time.Time, engine.Filters) (<-chan events.Message, error) {
 	return nil, r.err

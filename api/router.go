@@ -37,7 +37,7 @@ func newHandler(b backends, version string) http.Handler {
 		execRoutes{b.execs, b.events}.routes(),
 		imageRoutes{b.images, b.imageSource}.routes(),
 		volumeRoutes{b.volumes}.routes(),
-		networkRoutes{b.networks}.routes(),
+		networkRoutes{b.networks, b.networker}.routes(),
 		eventRoutes{b.events}.routes(),
 		systemRoutes{b.host, version}.routes(),
 		projectRoutes{b.projects, b.driver, b.inspector}.routes(),

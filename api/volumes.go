@@ -15,6 +15,7 @@ type volumeStore interface {
 	ListVolumes(ctx context.Context, f engine.Filters) ([]volume.Volume, error)
 	InspectVolume(ctx context.Context, name string) (volume.Volume, error)
 	RemoveVolume(ctx context.Context, name string, force bool) error
+	PruneVolumes(ctx context.Context, f engine.Filters) (volume.PruneReport, error)
 }
 
 type volumeRoutes struct{ volumeStore }
@@ -25,6 +26,7 @@ func (v volumeRoutes) routes() []route {
 		{"POST /volumes/create", v.create},
 		{"GET /volumes/{name}", v.inspect},
 		{"DELETE /volumes/{name}", v.remove},
+		{"POST /volumes/prune", v.prune},
 	}
 }
 
@@ -66,4 +68,24 @@ func (v volumeRoutes) remove(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := changing(r)
 	defer cancel()
 	return noContent(w, v.RemoveVolume(ctx, r.PathValue("name"), flag(r, "force")))
+}
+
+func (v volumeRoutes) prune(w http.ResponseWriter, r *http.Request) error {
+	f, err := filters(r)
+	if err != nil {
+		return err
+	}
+	if !versionOf(r).atLeast(1, 42) { // named volumes were pruned as well then
+		if f == nil {
+			f = engine.Filters{}
+		}
+		f["all"] = []string{"true"}
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	report, err := v.PruneVolumes(ctx, f)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, report)
 }

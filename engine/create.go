@@ -210,7 +210,10 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 	if err := e.resolveModes(host); err != nil {
 		return err
 	}
-	rec.Networks = networksOf(nets, host.NetworkMode)
+	var err error
+	if rec.Networks, err = e.attachments(nets, host); err != nil {
+		return err
+	}
 	if cfg.Hostname == "" && !host.NetworkMode.IsContainer() {
 		cfg.Hostname = short(rec.ID)
 		if host.NetworkMode.IsHost() || host.UTSMode.IsHost() {

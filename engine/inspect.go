@@ -7,7 +7,6 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 )
 
@@ -22,6 +21,7 @@ func (e *Engine) InspectContainer(_ context.Context, ref string) (container.Insp
 	c.mu.Unlock()
 	path, args := commandOf(&rec.Config)
 	host := rec.HostConfig
+	host.Links = shownLinks(&rec)
 	config := rec.Config
 	r := container.InspectResponse{
 		ID: rec.ID, Created: stamp(rec.Created), Path: path, Args: args, State: stateOf(&st),
@@ -68,37 +68,4 @@ func (e *Engine) mountPoints(rec *record) []container.MountPoint {
 		}
 	}
 	return out
-}
-
-func (e *Engine) networkSettings(c *ctr, rec *record, st *state) *container.NetworkSettings {
-	s := &container.NetworkSettings{SandboxID: rec.ID, Ports: network.PortMap{}, Networks: map[string]*network.EndpointSettings{}}
-	if st.alive() {
-		s.SandboxKey = e.net.Path(c.id)
-	}
-	for p := range rec.Config.ExposedPorts {
-		s.Ports[p] = nil
-	}
-	if st.alive() {
-		for p, b := range st.Ports {
-			s.Ports[p] = b
-		}
-	} else {
-		clear(s.Ports)
-	}
-	for _, a := range rec.Networks {
-		ep := a.Settings.Copy()
-		if got := st.Endpoints[a.Network]; got != nil {
-			ep = got.Copy()
-			if !st.alive() { // addresses belong to running containers, as people know it
-				ep.IPAddress, ep.Gateway, ep.IPv6Gateway, ep.GlobalIPv6Address = noAddr, noAddr, noAddr, noAddr
-				ep.IPPrefixLen, ep.GlobalIPv6PrefixLen = 0, 0
-			}
-		}
-		s.Networks[a.Network] = ep
-	}
-	if len(rec.Networks) == 0 && !rec.HostConfig.NetworkMode.IsContainer() {
-		mode := string(rec.HostConfig.NetworkMode)
-		s.Networks[mode] = &network.EndpointSettings{}
-	}
-	return s
 }

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gantry/containerd/spec"
 	"gantry/volumes"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/mount"
 	"golang.org/x/sys/unix"
 )
@@ -25,12 +27,19 @@ func (e *Engine) planMounts(rec *record, carried map[string]string) ([]volumes.P
 	req := volumes.Request{Volumes: rec.Config.Volumes, Binds: h.Binds, Mounts: h.Mounts, Tmpfs: h.Tmpfs, VolumeDriver: h.VolumeDriver, Carried: carried, DataRoot: e.cfg.DataRoot}
 	for _, from := range h.VolumesFrom {
 		name, mode, _ := strings.Cut(from, ":")
+		if !slices.Contains([]string{"", "ro", "rw", "z", "Z", "ro,z", "ro,Z", "rw,z", "rw,Z"}, mode) {
+			return nil, fmt.Errorf("volumes from %q: invalid mode: %s: %w", from, mode, errdefs.ErrInvalidArgument)
+		}
 		c, err := e.find(name)
 		if err != nil {
-			return nil, fmt.Errorf("volumes from %q: %w", from, err)
+			return nil, asSetting(err)
 		}
-		for _, p := range c.record().Mounts {
-			p.RW = p.RW && mode != "ro"
+		other := c.record()
+		for _, p := range other.Mounts {
+			if _, own := other.HostConfig.Tmpfs[p.Target]; own && p.Type == mount.TypeTmpfs {
+				continue // as Docker: what --tmpfs makes is no volume
+			}
+			p.RW = p.RW && !strings.HasPrefix(mode, "ro")
 			p.Anonymous = false // it goes with its own container
 			req.From = append(req.From, p)
 		}
@@ -83,7 +92,10 @@ func (e *Engine) makeVolumes(ctx context.Context, c *ctr, rec *record, undo *und
 			missing := errdefs.IsNotFound(err)
 			v, err := e.volumes.Create(want)
 			if err != nil {
-				return err
+				return asSetting(err)
+			}
+			if missing {
+				e.emit(events.VolumeEventType, events.ActionCreate, v.Name, map[string]string{"driver": volumes.LocalDriver})
 			}
 			if missing && p.Anonymous { // a named one may be somebody else's by then
 				undo.add(func(ctx context.Context) error { return ignoreNotFound(e.volumes.Remove(ctx, p.Name)) })
@@ -134,7 +146,8 @@ func (e *Engine) withVolume(ctx context.Context, user, name string, f func(dir s
 	}
 	cctx, cancel := e.cleanupContext()
 	defer cancel()
-	return errJoin(err, e.volumes.Unmount(cctx, name, user))
+	_, uerr := e.volumes.Unmount(cctx, name, user)
+	return errJoin(err, uerr)
 }
 
 // exclusive holds the work on something by one at a time, by its name.
@@ -143,8 +156,14 @@ func (e *Engine) exclusive(what string) (unlock func()) {
 	return func() { e.exclusives.Unlock(what) }
 }
 
-// mountVolumes makes everything that a container mounts ready for a run.
+// mountVolumes makes everything that a container mounts ready for a run, also
+// for one that runs already under a daemon that was started after it.
 func (e *Engine) mountVolumes(ctx context.Context, rec *record) error {
+	running := false
+	if c, err := e.find(rec.ID); err == nil {
+		st := c.state()
+		running = st.alive()
+	}
 	for i := range rec.Mounts {
 		var err error
 		switch p := &rec.Mounts[i]; p.Type {
@@ -153,6 +172,12 @@ func (e *Engine) mountVolumes(ctx context.Context, rec *record) error {
 		case mount.TypeVolume:
 			if _, err = e.volumes.Mount(ctx, p.Name, rec.ID); err == nil && p.Subpath != "" {
 				_, err = e.volumes.MountSubpath(ctx, p.Name, rec.ID, p.Subpath)
+			}
+			if err == nil && !running {
+				e.emit(events.VolumeEventType, events.ActionMount, p.Name, map[string]string{
+					"driver": volumes.LocalDriver, "container": rec.ID, "destination": p.Target,
+					"read/write": strconv.FormatBool(p.RW), "propagation": string(p.Propagation),
+				})
 			}
 		}
 		if err != nil {
@@ -167,7 +192,10 @@ func (e *Engine) unmountVolumes(ctx context.Context, rec *record) error {
 	var errs []error
 	for i := range rec.Mounts {
 		if p := &rec.Mounts[i]; p.Type == mount.TypeVolume {
-			errs = append(errs, e.volumes.Unmount(ctx, p.Name, rec.ID))
+			was, err := e.volumes.Unmount(ctx, p.Name, rec.ID)
+			if errs = append(errs, err); was {
+				e.emit(events.VolumeEventType, events.ActionUnmount, p.Name, map[string]string{"driver": volumes.LocalDriver, "container": rec.ID})
+			}
 		}
 	}
 	return errJoin(errs...)

@@ -1,43 +1,20 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"gantry/network"
-	"gantry/scheduler"
-
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	mobynet "github.com/moby/moby/api/types/network"
 )
 
 var noAddr netip.Addr
-
-// networksOf are a container's networks, in the order given. Without any, mode
-// names the only one.
-func networksOf(nets []attachment, mode container.NetworkMode) []attachment {
-	if mode.IsHost() || mode.IsNone() || mode.IsContainer() {
-		return nil
-	}
-	name := string(mode)
-	if mode.IsDefault() {
-		name = "bridge"
-	}
-	if len(nets) == 0 {
-		return []attachment{{Network: name}}
-	}
-	return slices.Clone(nets)
-}
 
 // sandbox is what a container needs of the network: names, fixed addresses and,
 // with again, those that it had before.
@@ -45,12 +22,20 @@ func (e *Engine) sandbox(c *ctr, rec *record, again bool) network.Sandbox {
 	st := c.state()
 	s := network.Sandbox{ID: rec.ID, Hostname: rec.Config.Hostname, DNS: e.dns(&rec.HostConfig)}
 	for _, a := range rec.Networks {
-		ep := network.Endpoint{Network: a.Network, Aliases: e.namesOn(rec, a), GatewayPriority: a.Settings.GwPriority}
+		ep := network.Endpoint{
+			Network: a.Network, Aliases: e.namesOn(rec, a), Links: linksOf(a.Settings.Links), GatewayPriority: a.Settings.GwPriority,
+			IfName: a.Settings.DriverOpts[optIfName], Sysctls: endpointSysctls(a.Settings.DriverOpts[optSysctls]),
+		}
 		if had := st.Endpoints[a.Network]; had != nil && again {
 			ep.IPv4, ep.IPv6, ep.MAC = had.IPAddress, had.GlobalIPv6Address, net.HardwareAddr(had.MacAddress)
 		}
 		if ipam := a.Settings.IPAMConfig; ipam != nil {
-			ep.IPv4, ep.IPv6 = ipam.IPv4Address, ipam.IPv6Address
+			if ipam.IPv4Address.IsValid() {
+				ep.IPv4 = ipam.IPv4Address
+			}
+			if ipam.IPv6Address.IsValid() {
+				ep.IPv6 = ipam.IPv6Address
+			}
 		}
 		if len(a.Settings.MacAddress) > 0 {
 			ep.MAC = net.HardwareAddr(a.Settings.MacAddress)
@@ -104,22 +89,36 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *ctr, rec *record) (netns
 			got, err = e.net.Ensure(ctx, s)
 		}
 		if err != nil {
-			return "", err
+			return "", asSetting(err)
 		}
 	}
-	if err := e.noteEndpoints(c, rec, got); err != nil {
+	eps := e.endpointsOf(rec, got)
+	if err := c.update(func(s *state) { s.Endpoints = eps }); err != nil {
 		return "", err
 	}
-	return got.Path, e.writeFiles(c, rec, got.EmbeddedDNS)
+	return got.Path, e.writeFiles(c, rec, eps, got.EmbeddedDNS, nil)
 }
 
 // plug makes a container's network ready for a run: namespace, addresses, DNS,
-// published ports. After a restart of the daemon or the host it restores what
-// was there.
+// published ports. For one that runs already, under a daemon that was started
+// after it, it restores what should be there.
 func (e *Engine) plug(ctx context.Context, c *ctr, rec *record) error {
 	mode := rec.HostConfig.NetworkMode
 	if mode.IsContainer() {
 		return nil
+	}
+	st := c.state()
+	running := st.alive()
+	if rec.Detached && !running {
+		if err := e.reattach(ctx, c, rec); err != nil {
+			return err
+		}
+	}
+	if running {
+		if err := e.rewire(ctx, c, rec); err != nil {
+			return err
+		}
+		return e.publish(ctx, c, rec)
 	}
 	var got network.Result
 	if !mode.IsHost() {
@@ -132,35 +131,52 @@ func (e *Engine) plug(ctx context.Context, c *ctr, rec *record) error {
 			return err
 		}
 	}
-	if err := e.noteEndpoints(c, rec, got); err != nil {
-		return err
-	}
-	if err := e.writeFiles(c, rec, got.EmbeddedDNS); err != nil {
-		return err
-	}
-	ports := e.portsOf(rec, c.state().Ports)
-	if len(ports) == 0 || len(rec.Networks) == 0 {
-		return nil
-	}
-	bound, err := e.net.Publish(ctx, c.id, ports)
+	links, err := e.legacyLinks(rec)
 	if err != nil {
 		return err
 	}
-	m := mobynet.PortMap{}
-	for _, b := range bound {
-		p, ok := mobynet.PortFrom(b.ContainerPort, mobynet.IPProtocol(b.Proto))
-		if !ok {
-			return fmt.Errorf("published port %d/%s: %w", b.ContainerPort, b.Proto, errdefs.ErrInvalidArgument)
-		}
-		for _, ip := range b.Bound {
-			m[p] = append(m[p], mobynet.PortBinding{HostIP: ip, HostPort: strconv.Itoa(int(b.HostPort))})
-		}
+	eps := e.endpointsOf(rec, got)
+	if err := c.update(func(s *state) { s.Endpoints = eps }); err != nil {
+		return err
 	}
-	return c.update(func(s *state) { s.Ports = m })
+	if err := e.writeFiles(c, rec, eps, got.EmbeddedDNS, links); err != nil {
+		return err
+	}
+	if err := e.publish(ctx, c, rec); err != nil {
+		return err
+	}
+	e.emitNetworks(rec, events.ActionConnect)
+	return nil
+}
+
+// rewire makes the network of a running container what its record says: from
+// any point at which a daemon may have been killed.
+func (e *Engine) rewire(ctx context.Context, c *ctr, rec *record) error {
+	if rec.HostConfig.NetworkMode.IsHost() {
+		return nil
+	}
+	had := c.state().Endpoints
+	got, err := e.net.Ensure(ctx, e.sandbox(c, rec, true))
+	if err != nil {
+		return err
+	}
+	eps := e.endpointsOf(rec, got)
+	// before the state: it tells which lines are old ones
+	if err := e.editFiles(c, rec, had, eps, got.EmbeddedDNS); err != nil {
+		return err
+	}
+	return c.update(func(s *state) { s.Endpoints = eps })
 }
 
 // unplug ends what belongs to a run: the published ports.
 func (e *Engine) unplug(ctx context.Context, c *ctr) error {
+	err := e.closePorts(ctx, c)
+	rec := c.record()
+	e.emitNetworks(&rec, events.ActionDisconnect)
+	return err
+}
+
+func (e *Engine) closePorts(ctx context.Context, c *ctr) error {
 	err := ignoreNotFound(e.net.Unpublish(ctx, c.id))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,8 +184,36 @@ func (e *Engine) unplug(ctx context.Context, c *ctr) error {
 	return err
 }
 
-// noteEndpoints keeps the addresses that a container got.
-func (e *Engine) noteEndpoints(c *ctr, rec *record, got network.Result) error {
+// holdAddresses takes the place of a container that does not run on its
+// networks, so that nobody else gets its addresses while its namespace is there.
+func (e *Engine) holdAddresses(ctx context.Context, c *ctr) error {
+	rec := c.record()
+	if mode := rec.HostConfig.NetworkMode; mode.IsContainer() || mode.IsHost() || len(c.state().Endpoints) == 0 {
+		return nil
+	}
+	if _, err := os.Stat(e.net.Path(c.id)); err != nil {
+		return nil // a reboot took it, and the addresses
+	}
+	if _, err := e.net.Ensure(ctx, e.sandbox(c, &rec, true)); err != nil {
+		// whoever has them now needs them more
+		return e.net.Release(ctx, c.id)
+	}
+	e.net.SetLive(c.id, false)
+	return nil
+}
+
+// emitNetworks tells that a container comes to its networks, or leaves them.
+func (e *Engine) emitNetworks(rec *record, action events.Action) {
+	for _, name := range networkNames(rec) {
+		if n, err := e.net.Get(name); err == nil {
+			e.emitNetwork(n, action, map[string]string{"container": rec.ID})
+		}
+	}
+}
+
+// endpointsOf are a container's places on its networks, with the addresses that
+// it got.
+func (e *Engine) endpointsOf(rec *record, got network.Result) map[string]*mobynet.EndpointSettings {
 	eps := map[string]*mobynet.EndpointSettings{}
 	for _, a := range rec.Networks {
 		ep := a.Settings.Copy()
@@ -190,120 +234,7 @@ func (e *Engine) noteEndpoints(c *ctr, rec *record, got network.Result) error {
 		}
 		eps[a.Network] = ep
 	}
-	return c.update(func(s *state) { s.Endpoints = eps })
-}
-
-// writeFiles writes /etc/hosts, /etc/resolv.conf and /etc/hostname.
-func (e *Engine) writeFiles(c *ctr, rec *record, embedded bool) error {
-	st := c.state()
-	h := &rec.HostConfig
-	var addrs, gateways []netip.Addr
-	mode := network.ResolvCopy
-	if h.NetworkMode.IsHost() {
-		mode = network.ResolvHost
-		gateways = append(gateways, netip.AddrFrom4([4]byte{127, 0, 0, 1})) // the host is here
-	}
-	for _, a := range rec.Networks {
-		ep := st.Endpoints[a.Network]
-		if ep == nil {
-			continue
-		}
-		for _, addr := range []netip.Addr{ep.IPAddress, ep.GlobalIPv6Address} {
-			if addr.IsValid() {
-				addrs = append(addrs, addr)
-			}
-		}
-		if len(gateways) == 0 && ep.Gateway.IsValid() {
-			gateways = append(gateways, ep.Gateway)
-		}
-	}
-	if embedded {
-		mode = network.ResolvEmbedded
-	}
-	hostsFile, err := network.HostsFile(rec.Config.Hostname, rec.Config.Domainname, addrs, h.ExtraHosts, gateways)
-	if err != nil {
-		return err
-	}
-	resolv, err := e.net.ResolvConf(mode, e.dns(h))
-	if err != nil {
-		return err
-	}
-	return errJoin(
-		writeInPlace(filepath.Join(c.dir, "hosts"), hostsFile),
-		writeInPlace(filepath.Join(c.dir, "resolv.conf"), resolv),
-		writeInPlace(filepath.Join(c.dir, "hostname"), []byte(rec.Config.Hostname+"\n")),
-	)
-}
-
-// portsOf are the ports that a container publishes. Those it had already, which
-// an adopted container keeps, stand in for ephemeral ones.
-func (e *Engine) portsOf(rec *record, had mobynet.PortMap) []network.Port {
-	var out []network.Port
-	if len(had) > 0 {
-		for p, bs := range had {
-			for _, b := range bs {
-				n, _ := strconv.ParseUint(b.HostPort, 10, 16)
-				out = append(out, network.Port{HostIP: b.HostIP, HostPort: uint16(n), ContainerPort: p.Num(), Proto: string(p.Proto())})
-			}
-		}
-	} else {
-		wanted := mobynet.PortMap{}
-		for p, bs := range rec.HostConfig.PortBindings {
-			wanted[p] = bs
-		}
-		if rec.HostConfig.PublishAllPorts {
-			for p := range rec.Config.ExposedPorts {
-				if len(wanted[p]) == 0 {
-					wanted[p] = []mobynet.PortBinding{{}}
-				}
-			}
-		}
-		for p, bs := range wanted {
-			for _, b := range bs {
-				from, to, err := hostRange(b.HostPort)
-				if err != nil {
-					continue // create has refused it
-				}
-				out = append(out, network.Port{HostIP: b.HostIP, HostPort: from, HostPortEnd: to, ContainerPort: p.Num(), Proto: string(p.Proto())})
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b network.Port) int {
-		return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), cmp.Compare(a.Proto, b.Proto), a.HostIP.Compare(b.HostIP), cmp.Compare(a.HostPort, b.HostPort))
-	})
-	return out
-}
-
-// hostRange reads a host port: "", "0", "8080" or "8080-8090".
-func hostRange(s string) (from, to uint16, err error) {
-	if s == "" {
-		return 0, 0, nil
-	}
-	r, err := mobynet.ParsePortRange(s)
-	if err != nil {
-		return 0, 0, fmt.Errorf("host port %q: %v: %w", s, err, errdefs.ErrInvalidArgument)
-	}
-	return r.Start(), r.End(), nil
-}
-
-// busyPorts finds out which of the asked host ports cannot be bound now.
-func (e *Engine) busyPorts(q scheduler.Query) map[scheduler.HostPort]string {
-	out := map[scheduler.HostPort]string{}
-	var ask []network.Port
-	for _, p := range q.Ports {
-		addr, _ := netip.ParseAddr(p.IP)
-		ask = append(ask, network.Port{HostIP: addr, HostPort: p.Port, Proto: p.Protocol})
-	}
-	for i := range ask {
-		for _, busy := range e.net.CheckPorts(ask[i : i+1]) {
-			if busy.Holder == "" {
-				out[q.Ports[i]] = "another process"
-			} else if c, err := e.find(busy.Holder); err == nil && c.record().Config.Labels[labelProject] != q.Project {
-				out[q.Ports[i]] = fmt.Sprintf("container %q", c.name())
-			}
-		}
-	}
-	return out
+	return eps
 }
 
 // missingBinds are those of the asked paths that do not exist.
@@ -325,42 +256,4 @@ func (e *Engine) renameInNetworks(c *ctr) error {
 		errs = append(errs, ignoreNotFound(e.net.SetNames(c.id, a.Network, e.namesOn(&rec, a))))
 	}
 	return errJoin(errs...)
-}
-
-func hasPort(st *state, v string) bool {
-	for p := range st.Ports {
-		if p.String() == v || p.Port() == v || strings.HasPrefix(p.String(), v+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-func exposes(rec *record, v string) bool {
-	for p := range rec.Config.ExposedPorts {
-		if p.String() == v || p.Port() == v {
-			return true
-		}
-	}
-	return false
-}
-
-// fixedPorts are the host ports that a container always publishes, sorted.
-func fixedPorts(m mobynet.PortMap) []scheduler.HostPort {
-	var out []scheduler.HostPort
-	for p, bs := range m {
-		for _, b := range bs {
-			from, to, err := hostRange(b.HostPort)
-			if err != nil || from == 0 || to > from {
-				continue
-			}
-			ip := ""
-			if b.HostIP.IsValid() {
-				ip = b.HostIP.String()
-			}
-			out = append(out, scheduler.HostPort{IP: ip, Port: from, Protocol: string(p.Proto())})
-		}
-	}
-	slices.SortFunc(out, func(a, b scheduler.HostPort) int { return strings.Compare(a.String(), b.String()) })
-	return out
 }

@@ -25,6 +25,7 @@ type record struct {
 	Config     container.Config     `json:"config"` // merged with the image's
 	HostConfig container.HostConfig `json:"hostConfig"`
 	Networks   []attachment         `json:"networks,omitempty"` // in order of priority
+	Detached   bool                 `json:"detached,omitempty"` // taken off its last network: the next start brings the first one back
 	Mounts     []volumes.Point      `json:"mounts,omitempty"`
 	LogPath    string               `json:"logPath,omitempty"`
 }

@@ -111,7 +111,7 @@ func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask boo
 	case hasTask && t.Status == ctd.Stopped:
 		code, at, known = t.Code, t.ExitedAt, true
 	}
-	err := errJoin(e.deleteTask(ctx, c.id), e.unplug(ctx, c), e.dropShm(c.id))
+	err := errJoin(e.deleteTask(ctx, c.id), e.closePorts(ctx, c), e.holdAddresses(ctx, c), e.dropShm(c.id))
 	ended = was.alive() || known && was.Status != container.StateExited && was.Status != container.StateRemoving
 	var serr error
 	if ended || was.Status == container.StateRestarting {

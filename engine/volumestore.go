@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gantry/volumes"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/volume"
 )
@@ -55,19 +57,19 @@ func (e *Engine) InspectVolume(_ context.Context, name string) (volume.Volume, e
 
 // ListVolumes returns the volumes that filters select, by name.
 func (e *Engine) ListVolumes(_ context.Context, f Filters) ([]volume.Volume, error) {
+	if err := f.known("name", "label", "label!", "dangling", "driver"); err != nil {
+		return nil, err
+	}
+	dangling, err := f.boolean("dangling")
+	if err != nil {
+		return nil, err
+	}
 	users := e.volumeUsers()
 	out := []volume.Volume{}
-	for key := range f {
-		if !slices.Contains([]string{"name", "label", "dangling", "driver"}, key) {
-			return nil, fmt.Errorf("invalid filter %q: %w", key, errdefs.ErrInvalidArgument)
-		}
-	}
 	for _, v := range e.volumes.List() {
-		if len(f["name"]) > 0 && !slices.ContainsFunc(f["name"], func(n string) bool { return strings.Contains(v.Name, n) }) ||
-			!matchLabels(v.Labels, f["label"]) || len(f["driver"]) > 0 && !slices.Contains(f["driver"], volumes.LocalDriver) {
-			continue
-		}
-		if d := f["dangling"]; len(d) > 0 && (d[0] == "true" || d[0] == "1") != (len(users[v.Name]) == 0) {
+		if len(f["name"]) > 0 && !slices.ContainsFunc(f["name"], func(n string) bool { return nameMatches(n, v.Name) }) ||
+			!f.matchLabels(v.Labels) || len(f["driver"]) > 0 && !slices.Contains(f["driver"], volumes.LocalDriver) ||
+			dangling != nil && *dangling != (len(users[v.Name]) == 0) {
 			continue
 		}
 		out = append(out, apiVolume(v))
@@ -79,11 +81,7 @@ func (e *Engine) ListVolumes(_ context.Context, f Filters) ([]volume.Volume, err
 // running or not, stays.
 func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) error {
 	if users := e.volumeUsers()[name]; len(users) > 0 {
-		var names []string
-		for _, id := range users {
-			names = append(names, short(id))
-		}
-		return fmt.Errorf("volume %q is in use by %s, remove those containers first: %w", name, strings.Join(names, ", "), errdefs.ErrConflict)
+		return fmt.Errorf("remove %s: volume is in use - [%s]: %w", name, strings.Join(users, ", "), errdefs.ErrConflict)
 	}
 	if err := e.volumes.Remove(ctx, name); err != nil {
 		if force && errdefs.IsNotFound(err) {
@@ -93,4 +91,39 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) erro
 	}
 	e.emit(events.VolumeEventType, events.ActionDestroy, name, map[string]string{"driver": volumes.LocalDriver})
 	return nil
+}
+
+// PruneVolumes removes the volumes that no container uses: the anonymous ones,
+// or with the filter "all" the others too.
+func (e *Engine) PruneVolumes(ctx context.Context, f Filters) (volume.PruneReport, error) {
+	var out volume.PruneReport
+	if err := f.known("all", "label", "label!"); err != nil {
+		return out, err
+	}
+	all, err := f.boolean("all")
+	if err != nil {
+		return out, err
+	}
+	users := e.volumeUsers()
+	for _, v := range e.volumes.List() {
+		_, anonymous := v.Labels[labelAnonymous]
+		if len(users[v.Name]) > 0 || !anonymous && (all == nil || !*all) || !f.matchLabels(v.Labels) {
+			continue
+		}
+		size, err := e.volumes.Size(ctx, v.Name)
+		if err != nil {
+			log.G(ctx).WithError(err).Warnf("volume %q: how large it is", v.Name)
+		}
+		switch err := e.RemoveVolume(ctx, v.Name, false); {
+		case ctx.Err() != nil:
+			return out, context.Cause(ctx)
+		case err != nil:
+			log.G(ctx).WithError(err).Warnf("volume %q is not pruned", v.Name)
+		default:
+			out.VolumesDeleted = append(out.VolumesDeleted, v.Name)
+			out.SpaceReclaimed += uint64(size)
+		}
+	}
+	e.emit(events.VolumeEventType, events.ActionPrune, "", map[string]string{"reclaimed": strconv.FormatUint(out.SpaceReclaimed, 10)})
+	return out, nil
 }

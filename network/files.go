@@ -142,15 +142,47 @@ func HostsFile(hostname, domain string, addrs []netip.Addr, extra []string, gate
 		fmt.Fprintf(&b, "%s\t%s\n", a, name)
 	}
 	if hostname != "" {
-		names := hostname
-		if domain != "" {
-			names = hostname + "." + domain + " " + hostname
-		}
 		for _, a := range addrs {
 			if a.IsValid() {
-				fmt.Fprintf(&b, "%s\t%s\n", a, names)
+				b.WriteString(HostsLine(a, OwnNames(hostname, domain)...))
 			}
 		}
 	}
 	return b.Bytes(), nil
+}
+
+// OwnNames are those that a container has in its own /etc/hosts.
+func OwnNames(hostname, domain string) []string {
+	if domain != "" {
+		return []string{hostname + "." + domain, hostname}
+	}
+	return []string{hostname}
+}
+
+// HostsLine is an entry of hosts(5).
+func HostsLine(addr netip.Addr, names ...string) string {
+	return fmt.Sprintf("%s\t%s\n", addr, strings.Join(names, " "))
+}
+
+// EditHosts takes lines out of a hosts file and puts others at its end; what
+// else a container's user wrote there stays. Lines that are there are not added
+// again.
+func EditHosts(current []byte, remove, add []string) []byte {
+	var b bytes.Buffer
+	have := map[string]bool{}
+	for line := range bytes.Lines(current) {
+		if l := string(line); !slices.Contains(remove, l) || slices.Contains(add, l) {
+			b.Write(line)
+			have[l] = true
+		}
+	}
+	if b.Len() > 0 && b.Bytes()[b.Len()-1] != '\n' {
+		b.WriteByte('\n')
+	}
+	for _, l := range add {
+		if !have[l] {
+			b.WriteString(l)
+		}
+	}
+	return b.Bytes()
 }

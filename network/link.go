@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ func (m *Manager) realize(sb *sandbox) error {
 	}
 	var err error
 	if ns.Pinned(sb.path) {
+		in.inherit = !sb.known
 		err = ns.Do(sb.path, work)
 	} else {
 		// after a crash or a reboot there may be a file with nothing pinned to it
@@ -36,8 +38,12 @@ func (m *Manager) realize(sb *sandbox) error {
 			err = ns.Create(sb.path, work)
 		}
 	}
-	if err != nil || sockets == nil {
+	if err != nil {
 		return err
+	}
+	sb.known = true
+	if sockets == nil {
+		return nil
 	}
 	return m.serveDNS(sb, sockets)
 }
@@ -47,8 +53,19 @@ func (m *Manager) realize(sb *sandbox) error {
 type inside struct {
 	*Manager
 	filtered bool // the host's packet filter sees bridged traffic
+	inherit  bool // an earlier daemon may have left interfaces in the namespace
 	self     int  // the namespace
 	inner    *netlink.Handle
+}
+
+// deleteLink removes an interface of the host, by the handle that was opened
+// there: a new socket would be the container's.
+func (m inside) deleteLink(index int) error {
+	err := m.host.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}})
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
 }
 
 // interfaces makes all interfaces and the default routes.
@@ -67,6 +84,12 @@ func (m inside) interfaces(sb *sandbox) error {
 	if err := inner.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil { // lo is always the first
 		return fmt.Errorf("interface \"lo\": %w", err)
 	}
+	if m.inherit {
+		if err := m.recognize(sb); err != nil {
+			return err
+		}
+	}
+	sb.numberInterfaces()
 	for _, ep := range sb.endpoints {
 		if err := m.attach(ep); err != nil {
 			return fmt.Errorf("network %q: interface %q: %w", ep.as.Network, ep.as.IfName, err)
@@ -80,6 +103,53 @@ func (m inside) interfaces(sb *sandbox) error {
 		err = defaultRoute(inner, gw6, gw6.as.Gateway6.AsSlice())
 	}
 	return err
+}
+
+// recognize finds out which interface of an earlier daemon belongs to which
+// endpoint, for it keeps its name. One of a network that the container has left
+// since is deleted: that daemon was killed before it could.
+func (m inside) recognize(sb *sandbox) error {
+	links, err := whole(m.inner.LinkList)
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	own := m.devices(sb.id)
+	for _, link := range links {
+		if link.Type() != "veth" {
+			continue
+		}
+		outer, err := m.host.LinkByIndex(link.Attrs().ParentIndex)
+		if missing := new(netlink.LinkNotFoundError); errors.As(err, missing) {
+			continue // its other end is elsewhere
+		} else if err != nil {
+			return err
+		}
+		if outer.Attrs().ParentIndex != link.Attrs().Index || !own[outer.Attrs().Name] {
+			continue // the container's own
+		}
+		i := slices.IndexFunc(sb.endpoints, func(ep *endpoint) bool { return ep.device == outer.Attrs().Name })
+		if i >= 0 {
+			if sb.endpoints[i].as.IfName == "" {
+				sb.endpoints[i].as.IfName = link.Attrs().Name
+			}
+			continue
+		}
+		if err := m.deleteLink(outer.Attrs().Index); err != nil {
+			return fmt.Errorf("interface %q of a network that was left: %w", link.Attrs().Name, err)
+		}
+	}
+	return nil
+}
+
+// devices are the hosts' ends that a sandbox has or had, by name.
+func (m *Manager) devices(id string) map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]bool{}
+	for _, b := range m.networks {
+		out[m.device("gv", id, b.rec.ID)] = true
+	}
+	return out
 }
 
 func defaultRoute(inner *netlink.Handle, ep *endpoint, gateway net.IP) error {
@@ -118,7 +188,7 @@ func (m inside) adopt(ep *endpoint, link netlink.Link) error {
 		if err == nil && outer.Attrs().Name == ep.device {
 			ep.index = outer.Attrs().Index
 			ep.as.MAC = link.Attrs().HardwareAddr
-			return m.plug(outer, ep)
+			return errors.Join(m.dropAddresses(link, ep), m.plug(outer, ep))
 		}
 		if err == nil && strings.HasPrefix(outer.Attrs().Name, "gv"+m.cfg.Instance+"-") {
 			if err := m.deleteLink(outer.Attrs().Index); err != nil {
@@ -128,6 +198,27 @@ func (m inside) adopt(ep *endpoint, link netlink.Link) error {
 		}
 	}
 	return fmt.Errorf("the container has a device of its own of that name: %w", errdefs.ErrConflict)
+}
+
+// dropAddresses takes other addresses of the network away: those of a daemon
+// that was killed before it could note them.
+func (m inside) dropAddresses(link netlink.Link, ep *endpoint) error {
+	addrs, err := whole(func() ([]netlink.Addr, error) { return m.inner.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	var errs []error
+	for _, a := range addrs {
+		addr, _ := netip.AddrFromSlice(a.IP)
+		addr = addr.Unmap()
+		if addr == ep.as.IPv4.Addr() || addr == ep.as.IPv6.Addr() {
+			continue
+		}
+		if slices.ContainsFunc(ep.bridge.subnets(), func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			errs = append(errs, wrap(m.inner.AddrDel(link, &a), "address %s", addr))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (m inside) makeVeth(ep *endpoint) error {

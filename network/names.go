@@ -64,6 +64,7 @@ func (m *Manager) serveDNS(sb *sandbox, s *dnsSockets) error {
 		for _, a := range v.endpoints {
 			out.Networks = append(out.Networks, a.Network)
 		}
+		out.Links = v.links
 		if out.Upstreams == nil && !v.isolated {
 			out.Upstreams = m.resolv.upstreams()
 		}
@@ -99,6 +100,12 @@ func (m *Manager) publishNames(sb *sandbox) {
 				}
 			}
 			m.zone.Set(ep.want.Network, r)
+		}
+		if len(ep.want.Links) > 0 {
+			if v.links == nil {
+				v.links = map[string]map[string]string{}
+			}
+			v.links[ep.want.Network] = ep.want.Links
 		}
 		v.isolated = v.isolated && ep.bridge.rec.Internal
 		v.endpoints = append(v.endpoints, ep.as)

@@ -33,7 +33,7 @@ func (m *Manager) Create(ctx context.Context, name string, req network.CreateReq
 		return Network{}, err
 	}
 	if name == DefaultName || name == HostName || name == NoneName {
-		return Network{}, fmt.Errorf("network %q is always there: %w", name, errdefs.ErrAlreadyExists)
+		return Network{}, fmt.Errorf("operation is not permitted on predefined %s network: %w", name, errdefs.ErrPermissionDenied)
 	}
 	n.ID, n.Created = id, time.Now().UTC()
 	return m.create(ctx, n)
@@ -84,7 +84,7 @@ func (m *Manager) reserve(rec Network, crowded []netip.Prefix, try int) (*bridge
 	for _, b := range m.networks {
 		switch {
 		case b.rec.Name == rec.Name:
-			return nil, fmt.Errorf("network %q exists already: %w", rec.Name, errdefs.ErrAlreadyExists)
+			return nil, fmt.Errorf("network with name %s already exists: %w", rec.Name, errdefs.ErrAlreadyExists)
 		case b.rec.ID == rec.ID:
 			return nil, fmt.Errorf("network %q: ID %q is that of network %q: %w", rec.Name, rec.ID, b.rec.Name, errdefs.ErrAlreadyExists)
 		case b.rec.Bridge == rec.Bridge:
@@ -93,7 +93,7 @@ func (m *Manager) reserve(rec Network, crowded []netip.Prefix, try int) (*bridge
 		for _, p := range b.rec.prefixes() {
 			for _, c := range rec.IPAM.Config {
 				if c.Subnet.Overlaps(p) {
-					return nil, fmt.Errorf("network %q: subnet %s overlaps %s of network %q: choose another one: %w", rec.Name, c.Subnet, p, b.rec.Name, errdefs.ErrConflict)
+					return nil, fmt.Errorf("network %q: invalid pool request: Pool overlaps with other one on this address space: subnet %s overlaps %s of network %q: choose another one: %w", rec.Name, c.Subnet, p, b.rec.Name, errdefs.ErrConflict)
 				}
 			}
 			taken = append(taken, p)
@@ -149,7 +149,7 @@ func (m *Manager) Remove(ctx context.Context, nameOrID string) error {
 		return err
 	}
 	if n.Bridge == "" || n.Name == DefaultName {
-		return fmt.Errorf("network %q is always there and cannot be removed: %w", n.Name, errdefs.ErrPermissionDenied)
+		return fmt.Errorf("%s is a pre-defined network and cannot be removed: %w", n.Name, errdefs.ErrPermissionDenied)
 	}
 	m.mu.Lock()
 	b := m.networks[n.Name]
@@ -193,77 +193,6 @@ func (m *Manager) Remove(ctx context.Context, nameOrID string) error {
 	}
 	log.G(ctx).Debugf("network %q removed", n.Name)
 	return nil
-}
-
-// Get finds a network by name, ID or unique prefix of an ID.
-func (m *Manager) Get(nameOrID string) (Network, error) {
-	all := m.List()
-	for _, same := range []func(Network) bool{
-		func(n Network) bool { return n.Name == nameOrID },
-		func(n Network) bool { return n.ID == nameOrID },
-	} {
-		if i := slices.IndexFunc(all, same); i >= 0 {
-			return all[i], nil
-		}
-	}
-	found := slices.DeleteFunc(all, func(n Network) bool { return nameOrID == "" || !strings.HasPrefix(n.ID, nameOrID) })
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return Network{}, fmt.Errorf("network %q: %w", nameOrID, errdefs.ErrNotFound)
-	}
-	return Network{}, fmt.Errorf("network %q: %d networks have an ID that begins so: %w", nameOrID, len(found), errdefs.ErrInvalidArgument)
-}
-
-// List gives all networks by name, those that are always there included.
-func (m *Manager) List() []Network {
-	m.mu.Lock()
-	out := make([]Network, 0, len(m.networks)+3)
-	for _, b := range m.networks {
-		if !b.removing {
-			out = append(out, b.record())
-		}
-	}
-	_, have := m.networks[DefaultName]
-	m.mu.Unlock()
-	if !have {
-		n := m.defaultNetwork()
-		out = append(out, Network{Network: n, Bridge: m.bridgeName(n)})
-	}
-	for name, driver := range map[string]string{HostName: "host", NoneName: "null"} {
-		out = append(out, Network{Network: network.Network{
-			Name: name, ID: m.builtinID(name), Scope: "local", Driver: driver, EnableIPv4: true, IPAM: network.IPAM{Driver: "default"},
-		}})
-	}
-	slices.SortFunc(out, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
-// Attached lists the sandboxes on a network and what they have there.
-func (m *Manager) Attached(name string) map[string]Assigned {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	out := map[string]Assigned{}
-	for id, sb := range m.sandboxes {
-		if v := sb.view.Load(); v != nil {
-			for _, a := range v.endpoints {
-				if a.Network == name {
-					out[id] = a
-				}
-			}
-		}
-	}
-	return out
-}
-
-// attached lists who holds an address. The caller holds m.mu.
-func (m *Manager) attached(b *bridge) []string {
-	ids := slices.DeleteFunc(slices.Sorted(maps.Keys(b.members)), func(id string) bool { return b.leaving[id] })
-	for i, id := range ids {
-		ids[i] = id[:min(len(id), 12)]
-	}
-	return ids
 }
 
 func (m *Manager) defaultNetwork() network.Network {
@@ -310,7 +239,7 @@ func (m *Manager) join(ctx context.Context, name string) (*bridge, error) {
 		}
 	}
 	if b == nil {
-		return nil, fmt.Errorf("network %q: %w", name, errdefs.ErrNotFound)
+		return nil, fmt.Errorf("network %s not found: %w", name, errdefs.ErrNotFound)
 	}
 	return b, nil
 }

@@ -35,6 +35,9 @@ type Port struct {
 // are errdefs.ErrConflict too. See PortInUseError.
 var ErrPortInUse = fmt.Errorf("port in use: %w", errdefs.ErrConflict)
 
+// ErrNoWayOut says that a sandbox has no network that is not internal.
+var ErrNoWayOut = fmt.Errorf("no network that is not internal: %w", errdefs.ErrFailedPrecondition)
+
 // PortInUseError says which port it is.
 type PortInUseError struct {
 	HostIP   netip.Addr
@@ -90,7 +93,7 @@ func (m *Manager) Publish(ctx context.Context, id string, wanted []Port) ([]Port
 	}
 	gw4, gw6 := sb.gateways()
 	if gw4 == nil && gw6 == nil {
-		return nil, fmt.Errorf("network sandbox %q: ports cannot be published without a network that is not internal: %w", id, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("network sandbox %q: ports cannot be published: %w", id, ErrNoWayOut)
 	}
 	var done []*binding
 	undo := func(err error) ([]Port, error) {

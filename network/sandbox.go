@@ -41,6 +41,7 @@ type Endpoint struct {
 	IPv4, IPv6      netip.Addr        // fixed or held before, invalid: any
 	MAC             net.HardwareAddr  // nil: made from the address
 	Aliases         []string          // names on this network, the container's own first
+	Links           map[string]string // names that only this container knows, each for another name on this network
 	IfName          string            // "": the next ethN
 	GatewayPriority int               // the highest has the default route; ties by name
 	Sysctls         map[string]string // as "net.ipv4.conf.IFNAME.log_martians"
@@ -79,7 +80,7 @@ type AddressInUseError struct {
 }
 
 func (e *AddressInUseError) Error() string {
-	return fmt.Sprintf("network %q: address %s is in use by %q", e.Network, e.Addr, e.Holder)
+	return fmt.Sprintf("Address already in use: %s on network %q is held by %.12q", e.Addr, e.Network, e.Holder)
 }
 
 func (e *AddressInUseError) Unwrap() error { return ErrAddressInUse }
@@ -93,6 +94,7 @@ type sandbox struct {
 
 	mu        lock
 	gone      bool // released: whoever waited for mu starts anew
+	known     bool // what its namespace held before has been looked at
 	hostname  string
 	dns       DNS
 	endpoints []*endpoint
@@ -104,7 +106,8 @@ type sandbox struct {
 type view struct {
 	endpoints []Assigned // gateway first, then by name: the order of look-ups
 	servers   []dns.Upstream
-	isolated  bool // no way out: nothing is passed on to the host's resolvers
+	links     map[string]map[string]string // of its own, by network
+	isolated  bool                         // no way out: nothing is passed on to the host's resolvers
 }
 
 // endpoint is an interface that exists or is being made.
@@ -199,7 +202,8 @@ func (m *Manager) ensure(ctx context.Context, sb *sandbox, wanted []Endpoint) er
 	}
 	for _, w := range wanted {
 		if i := slices.IndexFunc(sb.endpoints, func(ep *endpoint) bool { return ep.want.Network == w.Network }); i >= 0 {
-			sb.endpoints[i].want.Aliases, sb.endpoints[i].want.GatewayPriority = w.Aliases, w.GatewayPriority
+			have := &sb.endpoints[i].want
+			have.Aliases, have.Links, have.GatewayPriority = w.Aliases, w.Links, w.GatewayPriority
 			continue
 		}
 		ep, err := m.allocate(ctx, sb.id, w)
@@ -209,7 +213,6 @@ func (m *Manager) ensure(ctx context.Context, sb *sandbox, wanted []Endpoint) er
 		added = append(added, ep)
 		sb.endpoints = append(sb.endpoints, ep)
 	}
-	sb.numberInterfaces()
 	for _, ep := range added {
 		if err := m.bringUp(ctx, ep.bridge); err != nil {
 			return undo(err)

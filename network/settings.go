@@ -52,8 +52,8 @@ func parseRequest(name string, req network.CreateRequest) (network.Network, erro
 	if !namePattern.MatchString(name) {
 		return fail("a name has letters, digits, '_', '.' and '-', and starts with a letter or digit")
 	}
-	if req.Driver != "" && req.Driver != "bridge" && req.Driver != "default" {
-		return fail("driver %q is not supported, use bridge", req.Driver)
+	if err := checkDriver(req.Driver); err != nil {
+		return network.Network{}, fmt.Errorf("network %q: %w", name, err)
 	}
 	if req.Scope != "" && req.Scope != "local" {
 		return fail("scope %q is not supported, use local", req.Scope)
@@ -66,6 +66,9 @@ func parseRequest(name string, req network.CreateRequest) (network.Network, erro
 		Internal: req.Internal, Attachable: req.Attachable,
 		Options: maps.Clone(req.Options), Labels: maps.Clone(req.Labels),
 		IPAM: network.IPAM{Driver: "default"},
+	}
+	if req.IPAM != nil {
+		n.IPAM.Options = maps.Clone(req.IPAM.Options)
 	}
 	if req.EnableIPv4 != nil {
 		n.EnableIPv4 = *req.EnableIPv4
@@ -110,6 +113,19 @@ func parseRequest(name string, req network.CreateRequest) (network.Network, erro
 		n.IPAM.Config = append(n.IPAM.Config, c)
 	}
 	return n, nil
+}
+
+// checkDriver accepts the bridge driver alone.
+func checkDriver(driver string) error {
+	switch driver {
+	case "", "bridge", "default":
+		return nil
+	case "host", "null", "none":
+		return fmt.Errorf("only one instance of %q network is allowed: %w", driver, errdefs.ErrPermissionDenied)
+	case "macvlan", "ipvlan", "overlay":
+		return fmt.Errorf("driver %q is not supported by Gantry, use bridge: %w", driver, errdefs.ErrNotImplemented)
+	}
+	return fmt.Errorf("could not find plugin %[1]s in v1 plugin registry: plugin %[1]q not found: %[2]w", driver, errdefs.ErrNotFound)
 }
 
 // parseOptions reads the driver's options; one that is unknown is an error.

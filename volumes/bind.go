@@ -33,7 +33,7 @@ func Bind(source string, createHostPath bool) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return invalid("bind source %q does not exist", source)
+		return invalid("invalid mount config for type \"bind\": bind source path does not exist: %s", source)
 	case err != nil:
 		return fmt.Errorf("bind source %q: %v: %w", source, err, errdefs.ErrInvalidArgument)
 	}

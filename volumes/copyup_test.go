@@ -121,7 +121,7 @@ func TestCopyUpIntoMountedVolume(t *testing.T) {
 	root := image(t)
 	must(t, CopyUp(t.Context(), root, "/srv/data", dir))
 	sameTree(t, filepath.Join(root, "srv/data"), dir)
-	must(t, s.Unmount(t.Context(), "data", "c1"))
+	unmount(t, s, "data", "c1")
 }
 
 func TestCopyUpLeavesFullVolumeAlone(t *testing.T) {

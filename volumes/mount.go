@@ -19,7 +19,7 @@ import (
 // and type need each other and o needs both.
 func checkOptions(v Volume) error {
 	if v.Driver != "" && v.Driver != LocalDriver {
-		return invalid("driver %q is not supported, only %q is", v.Driver, LocalDriver)
+		return fmt.Errorf("error looking up volume plugin %[1]s: plugin %[1]q not found: %[2]w", v.Driver, errdefs.ErrNotFound)
 	}
 	for _, k := range slices.Sorted(maps.Keys(v.Options)) {
 		switch k {
@@ -27,14 +27,16 @@ func checkOptions(v Volume) error {
 		case "size":
 			return invalid("driver option %q (a quota) is not supported; a tmpfs takes its size in %q", k, "o")
 		default:
-			return invalid("driver option %q is unknown", k)
+			return invalid("invalid option: %q", k)
 		}
 	}
 	if len(v.Options) == 0 {
 		return nil
 	}
-	if v.Options["type"] == "" || v.Options["device"] == "" {
-		return invalid("driver options type and device are both needed for a mount")
+	for _, k := range []string{"device", "type"} {
+		if v.Options[k] == "" {
+			return invalid("missing required option: %q", k)
+		}
 	}
 	return nil
 }
@@ -72,34 +74,35 @@ func (s *Store) Mount(ctx context.Context, name, user string) (string, error) {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return "", fmt.Errorf("mount volume %q: %w", name, err)
+		return "", fmt.Errorf("error while mounting volume '%s': failed to mount local volume: %w", name, err)
 	}
 	return v.Mountpoint, nil
 }
 
-// Unmount ends user's use of a volume, its subpaths included; the last one
-// unmounts it. Who does not
-// use it, or a volume that does not exist, is no error.
-func (s *Store) Unmount(ctx context.Context, name, user string) error {
+// Unmount ends user's use of a volume, its subpaths included, and tells whether
+// there was one; the last one unmounts it. Who does not use it, or a volume that
+// does not exist, is no error.
+func (s *Store) Unmount(ctx context.Context, name, user string) (was bool, err error) {
 	e, err := s.acquire(ctx, name)
 	if errdefs.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer e.release()
+	was = e.users[user]
 	if err := s.releaseSubpaths(name, user); err != nil {
-		return fmt.Errorf("unmount volume %q: %w", name, err)
+		return was, fmt.Errorf("unmount volume %q: %w", name, err)
 	}
 	delete(e.users, user)
 	if len(e.users) > 0 || len(e.volume.Options) == 0 {
-		return nil
+		return was, nil
 	}
 	if err := unmountBelow(e.volume.Mountpoint); err != nil {
-		return fmt.Errorf("unmount volume %q: %w", name, err)
+		return was, fmt.Errorf("unmount volume %q: %w", name, err)
 	}
-	return nil
+	return was, nil
 }
 
 func ensureMounted(ctx context.Context, v Volume) error {
@@ -112,7 +115,7 @@ func ensureMounted(ctx context.Context, v Volume) error {
 		return err
 	}
 	if err := unix.Mount(m.device, v.Mountpoint, m.fstype, m.flags, m.data); err != nil {
-		return fmt.Errorf("device %q of type %q with options %q: %v: %w", m.device, m.fstype, v.Options["o"], err, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("mount %s:%s, flags: %#x, data: %s: %v: %w", m.device, v.Mountpoint, m.flags, m.data, err, errdefs.ErrFailedPrecondition)
 	}
 	// A bind takes most flags only when it is remounted.
 	if m.flags&unix.MS_BIND != 0 && m.flags&^(unix.MS_BIND|unix.MS_REC) != 0 {

@@ -74,8 +74,14 @@ var name = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$`)
 
 // CheckName returns an errdefs.ErrInvalidArgument for what cannot be a volume's name.
 func CheckName(s string) error {
-	if !name.MatchString(s) {
-		return invalid("volume name %q must have 2 to 255 characters of [a-zA-Z0-9_.-] and begin with a letter or digit", s)
+	switch {
+	case name.MatchString(s):
+	case len(s) < 2:
+		return invalid("volume name %q is too short, names should be at least two alphanumeric characters", s)
+	case len(s) > 255:
+		return invalid("volume name %q is too long, names have at most 255 characters", s)
+	default:
+		return invalid("%q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", s)
 	}
 	return nil
 }
@@ -150,10 +156,10 @@ func readRecord(dir string) (Volume, error) {
 // equal, or the error is an errdefs.ErrAlreadyExists. A zero Created means now.
 func (s *Store) Create(v Volume) (Volume, error) {
 	if err := CheckName(v.Name); err != nil {
-		return Volume{}, err
+		return Volume{}, fmt.Errorf("create %s: %w", v.Name, err)
 	}
 	if err := checkOptions(v); err != nil {
-		return Volume{}, fmt.Errorf("volume %q: %w", v.Name, err)
+		return Volume{}, fmt.Errorf("create %s: %w", v.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,9 +262,13 @@ func (s *Store) find(name string) (*entry, error) {
 	defer s.mu.Unlock()
 	e, ok := s.volumes[name]
 	if !ok {
-		return nil, fmt.Errorf("volume %q: %w", name, errdefs.ErrNotFound)
+		return nil, notFound(name)
 	}
 	return e, nil
+}
+
+func notFound(name string) error {
+	return fmt.Errorf("get %s: no such volume: %w", name, errdefs.ErrNotFound)
 }
 
 // acquire takes the right to mount or remove the volume, until release.
@@ -274,7 +284,7 @@ func (s *Store) acquire(ctx context.Context, name string) (*entry, error) {
 	}
 	if e.gone {
 		e.release()
-		return nil, fmt.Errorf("volume %q: %w", name, errdefs.ErrNotFound)
+		return nil, notFound(name)
 	}
 	return e, nil
 }

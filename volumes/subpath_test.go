@@ -67,8 +67,8 @@ func TestMountSubpath(t *testing.T) {
 	if dir, err := s.MountSubpath(ctx, "data", "c2", "a"); err == nil {
 		t.Errorf("the link to the host's /etc was mounted at %q", dir)
 	}
-	must(t, s.Unmount(ctx, "data", "c1"))
-	must(t, s.Unmount(ctx, "data", "c2"))
+	unmount(t, s, "data", "c1")
+	unmount(t, s, "data", "c2")
 	if got := below(t, root); len(got) > 0 || !exists(filepath.Join(v.Mountpoint, "z/b")) {
 		t.Errorf("after Unmount: mounts %q, content %q", got, list(t, v.Mountpoint))
 	}

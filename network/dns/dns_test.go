@@ -60,7 +60,7 @@ func TestLookup(t *testing.T) {
 		{"w1", "front", "", "-"},
 		{"w1", "front", ".", "-"},
 	} {
-		got, known := z.Lookup(c.self, strings.FieldsFunc(c.networks, func(r rune) bool { return r == ',' }), c.name)
+		got, known := z.Lookup(View{ID: c.self, Networks: strings.FieldsFunc(c.networks, func(r rune) bool { return r == ',' })}, c.name)
 		slices.SortFunc(got, netip.Addr.Compare)
 		text := strings.Trim(fmt.Sprint(got), "[]")
 		if !known {
@@ -75,24 +75,24 @@ func TestLookup(t *testing.T) {
 func TestZoneForgets(t *testing.T) {
 	z := testZone()
 	z.Set("front", Record{ID: "w1", Names: []string{"other"}, Addrs: addrs("10.1.0.9")})
-	if _, known := z.Lookup("w2", []string{"front"}, "web-1"); known {
+	if _, known := z.Lookup(View{ID: "w2", Networks: []string{"front"}}, "web-1"); known {
 		t.Error("a replaced record's name is still known")
 	}
-	if got, _ := z.Lookup("w2", []string{"front"}, "other"); !slices.Equal(got, addrs("10.1.0.9")) {
+	if got, _ := z.Lookup(View{ID: "w2", Networks: []string{"front"}}, "other"); !slices.Equal(got, addrs("10.1.0.9")) {
 		t.Errorf("got %v for the new name", got)
 	}
 	z.Remove("front", "w1")
 	z.SetLive("w2", false)
-	if got, known := z.Lookup("x", []string{"front"}, "web"); !known || len(got) != 0 {
+	if got, known := z.Lookup(View{ID: "x", Networks: []string{"front"}}, "web"); !known || len(got) != 0 {
 		t.Errorf("got %v, known %v when nobody is live", got, known)
 	}
 	z.Remove("front", "w2")
 	z.Remove("front", "w3")
-	if _, known := z.Lookup("x", []string{"front"}, "web"); known {
+	if _, known := z.Lookup(View{ID: "x", Networks: []string{"front"}}, "web"); known {
 		t.Error("the name outlives its containers")
 	}
 	z.RemoveNetwork("back")
-	if _, known := z.Lookup("x", []string{"back"}, "db"); known {
+	if _, known := z.Lookup(View{ID: "x", Networks: []string{"back"}}, "db"); known {
 		t.Error("the name outlives its network")
 	}
 }
@@ -100,7 +100,7 @@ func TestZoneForgets(t *testing.T) {
 func TestReplicasTakeTurns(t *testing.T) {
 	z, first := testZone(), map[netip.Addr]bool{}
 	for range 200 { // missing one of two: 1 in 2^199
-		got, _ := z.Lookup("d", []string{"front"}, "web")
+		got, _ := z.Lookup(View{ID: "d", Networks: []string{"front"}}, "web")
 		for _, a := range got {
 			if a.Is4() {
 				first[a] = true

@@ -18,8 +18,9 @@ const ttl = 5
 // View is what one container may see.
 type View struct {
 	ID        string
-	Networks  []string   // in the order in which names are looked up
-	Upstreams []Upstream // nil: nothing is passed on
+	Networks  []string                     // in the order in which names are looked up
+	Links     map[string]map[string]string // by network: further names of names there, for this container alone
+	Upstreams []Upstream                   // nil: nothing is passed on
 }
 
 // Resolver answers one container's questions.
@@ -125,7 +126,7 @@ func (r *Resolver) own(q *dns.Msg, question dns.Question, view View) *dns.Msg {
 		}
 		return nil
 	}
-	addrs, known := r.Zone.Lookup(view.ID, view.Networks, question.Name)
+	addrs, known := r.Zone.Lookup(view, question.Name)
 	switch {
 	case !known:
 		return nil

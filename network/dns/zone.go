@@ -109,11 +109,12 @@ func (s *scope) remove(id string) {
 	delete(s.records, id)
 }
 
-// Lookup finds name for the container self, on its networks in their order: the
-// first that knows it answers. "name.network" names one. known is true although
+// Lookup finds name for a container, on its networks in their order: the first
+// that knows it answers; its own links come before others' names. "name.network" names one. known is true although
 // nobody who bears the name is live: then it must not be asked for elsewhere.
 // Addresses start at a random one, so that replicas take turns.
-func (z *Zone) Lookup(self string, networks []string, name string) (addrs []netip.Addr, known bool) {
+func (z *Zone) Lookup(view View, name string) (addrs []netip.Addr, known bool) {
+	self, networks := view.ID, view.Networks
 	name = canonical(name)
 	z.mu.RLock()
 	defer z.mu.RUnlock()
@@ -124,7 +125,7 @@ func (z *Zone) Lookup(self string, networks []string, name string) (addrs []neti
 			if s == nil || rest != "" && canonical(n) != rest {
 				continue
 			}
-			ids, ok := s.names[short]
+			ids, ok := s.names[linked(view.Links[n], short)]
 			if !ok {
 				continue
 			}
@@ -140,6 +141,16 @@ func (z *Zone) Lookup(self string, networks []string, name string) (addrs []neti
 		}
 	}
 	return nil, known
+}
+
+// linked is the name that a link's alias stands for, else name itself.
+func linked(links map[string]string, name string) string {
+	for alias, target := range links {
+		if canonical(alias) == name {
+			return canonical(target)
+		}
+	}
+	return name
 }
 
 // Reverse finds the name of an address as "name.network". local is true for

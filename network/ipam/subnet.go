@@ -4,6 +4,7 @@ package ipam
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 
 	"github.com/containerd/errdefs"
@@ -95,6 +96,22 @@ func (s *Subnet) Gateway() netip.Addr { return s.gateway }
 
 // Len counts the addresses that owners hold, reserved ones included.
 func (s *Subnet) Len() int { return len(s.used) }
+
+// Count tells how many addresses are held, reserved ones included, and how many
+// automatic ones are left, both at most 2⁶⁴-1.
+func (s *Subnet) Count() (used, available uint64) {
+	bits := s.dynamic.Addr().BitLen() - s.dynamic.Bits()
+	available = math.MaxUint64
+	if bits < 64 {
+		available = 1 << bits
+	}
+	for a := range s.used {
+		if s.dynamic.Contains(a) {
+			available--
+		}
+	}
+	return uint64(len(s.used)), available
+}
 
 // Take gives addr to owner; taking it again is no error. Errors: *InUseError,
 // errdefs.ErrInvalidArgument when it is no address of the subnet.
