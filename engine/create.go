@@ -138,11 +138,11 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 		return nil, err
 	}
 	undo.add(root.Abort)
+	undo.add(func(ctx context.Context) error { return e.net.Release(ctx, rec.ID) })
 	netns, err := e.prepareNetwork(ctx, c, &rec)
 	if err != nil {
 		return nil, err
 	}
-	undo.add(func(ctx context.Context) error { return e.net.Release(ctx, rec.ID) })
 	oci := ctd.ContainerSpec{ID: rec.ID, Image: rec.Image, Group: rec.Config.Labels[labelProject], Labels: indexLabels(rec.Config.Labels)}
 	err = root.With(ctx, func(path string) error {
 		if err := e.fillVolumes(ctx, &rec, path); err != nil {
