@@ -23,6 +23,7 @@ type backends struct {
 	host        host
 	projects    projectStore
 	driver      scheduler.Driver
+	builds      buildServer
 }
 
 // NewServer returns a server of the whole API over e. Version is the daemon's
@@ -30,6 +31,6 @@ type backends struct {
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
 		lifecycle: e, control: e, inspector: e, updater: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
-		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e,
+		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e, builds: e,
 	}, version))
 }

@@ -27,8 +27,6 @@ var missing = []string{
 	"GET /system/df",
 	"PUT /volumes/{name}",
 	"GET /distribution/{name...}",
-	"POST /session",
-	"POST /grpc",
 	"POST /plugins/{name...}",
 	"DELETE /plugins/{name...}",
 	"GET /plugins/privileges",

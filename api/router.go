@@ -41,6 +41,7 @@ func newHandler(b backends, version string) http.Handler {
 		eventRoutes{b.events}.routes(),
 		systemRoutes{b.host, version}.routes(),
 		projectRoutes{b.projects, b.driver, b.inspector}.routes(),
+		buildRoutes{b.builds}.routes(),
 		missingRoutes(),
 		{{"/", notFound}},
 	} {

@@ -39,6 +39,19 @@ func (c Registries) resolver(name string, auth Auth) (remotes.Resolver, error) {
 	}), nil
 }
 
+// RegistryHosts says how a registry and its mirrors are reached by those who
+// bring credentials of their own.
+func (r *Runtime) RegistryHosts(domain string) ([]docker.RegistryHost, error) {
+	hosts, err := r.cfg.Registries.hosts(domain, Auth{})
+	for i := range hosts {
+		hosts[i].Authorizer = nil
+		if i == len(hosts)-1 { // mirrors are read only
+			hosts[i].Capabilities |= docker.HostCapabilityPush
+		}
+	}
+	return hosts, err
+}
+
 func (c Registries) hosts(domain string, auth Auth) ([]docker.RegistryHost, error) {
 	var out []docker.RegistryHost
 	if domain == "docker.io" {

@@ -210,6 +210,12 @@ func (r *Runtime) runcOptions() *options.Options {
 // overlayfs does not work.
 func (r *Runtime) Snapshotter() string { return r.snapshotter }
 
+// Namespace is containerd's namespace that all of this is in.
+func (r *Runtime) Namespace() string { return r.cfg.Namespace }
+
+// Runc is the runtime's program.
+func (r *Runtime) Runc() string { return r.cfg.RuncPath }
+
 // quietLog writes where the process logs, but has a level of its own:
 // containerd tells more than a daemon's log should hold.
 func quietLog(run context.Context, level string) *log.Entry {

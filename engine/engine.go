@@ -18,6 +18,7 @@ import (
 	"gantry/volumes"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/hashicorp/go-multierror"
 	"github.com/moby/locker"
 )
@@ -32,7 +33,9 @@ type Config struct {
 	LogDriver string
 	LogOpts   map[string]string
 	DNS       network.DNS // likewise, each of its lists
-	Version   string
+	// BuildCache is how many bytes builds may keep to be faster the next time.
+	BuildCache int64
+	Version    string
 	// What the network and the image store were configured with, for Info to tell.
 	Pools                               []network.Pool
 	InsecureRegistries, RegistryMirrors []string
@@ -46,6 +49,7 @@ type Engine struct {
 	volumes *volumes.Store
 	bus     *bus
 	facts   spec.Facts
+	builds  lazyBuilder
 
 	id         string             // kept in the data root
 	components func() []Component // found when first asked for
@@ -102,6 +106,9 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 
 // Close stops supervising. Containers run on.
 func (e *Engine) Close() {
+	if err := e.closeBuilder(); err != nil {
+		log.G(e.ctx).WithError(err).Warn("end builds")
+	}
 	e.bus.close()
 	e.cancel()
 	for _, c := range e.all() {

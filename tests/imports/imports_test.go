@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"network":         {},
 	"volumes":         {},
 	"build":           {},
-	"engine":          {"containerd", "network", "volumes", "scheduler", "project"},
+	"engine":          {"containerd", "network", "volumes", "build", "scheduler", "project"},
 	"api":             {"api/client", "engine", "scheduler", "project"},
 	"api/client":      {"scheduler", "project"},
 	"daemon":          {"api", "engine", "containerd", "network", "volumes", "scheduler", "project"},

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+
+	"gantry/build"
+	"gantry/network"
+)
+
+// lazyBuilder is BuildKit, started at its first use: most daemons never build.
+type lazyBuilder struct {
+	mu      sync.Mutex
+	builder *build.Builder
+}
+
+// builder returns BuildKit. One that could not be started is tried again by
+// the next call.
+func (e *Engine) builder() (*build.Builder, error) {
+	e.builds.mu.Lock()
+	defer e.builds.mu.Unlock()
+	if e.builds.builder != nil {
+		return e.builds.builder, nil
+	}
+	b, err := build.Open(e.ctx, build.Config{
+		Root: filepath.Join(e.cfg.DataRoot, "buildkit"), State: filepath.Join(e.cfg.RunRoot, "build"),
+		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
+		Images: e.rt.ImageStore(), Hosts: e.rt.RegistryHosts, CacheSize: e.cfg.BuildCache, Version: e.cfg.Version,
+	}, e.rt.Client(), stepNetwork{e.net})
+	if err != nil {
+		return nil, fmt.Errorf("start BuildKit: %w", err)
+	}
+	e.builds.builder = b
+	return b, nil
+}
+
+// closeBuilder ends all builds.
+func (e *Engine) closeBuilder() error {
+	e.builds.mu.Lock()
+	defer e.builds.mu.Unlock()
+	if e.builds.builder == nil {
+		return nil
+	}
+	err := e.builds.builder.Close()
+	e.builds.builder = nil
+	return err
+}
+
+// ServeBuildKit answers BuildKit's gRPC services on conn, until it is closed.
+func (e *Engine) ServeBuildKit(ctx context.Context, conn net.Conn) error {
+	b, err := e.builder()
+	if err != nil {
+		return err
+	}
+	return b.ServeConn(ctx, conn)
+}
+
+// ServeSession keeps a build client's session on conn, until it is closed.
+// header is that of the request that opened it.
+func (e *Engine) ServeSession(ctx context.Context, conn net.Conn, header map[string][]string) error {
+	b, err := e.builder()
+	if err != nil {
+		return err
+	}
+	return b.ServeSession(ctx, conn, header)
+}
+
+// stepNetwork puts the steps of builds on the default network. What a killed
+// daemon left of them is swept with all namespaces that no container has.
+type stepNetwork struct{ m *network.Manager }
+
+func (s stepNetwork) Attach(ctx context.Context, id string) (string, error) {
+	r, err := s.m.Ensure(ctx, network.Sandbox{ID: id, Endpoints: []network.Endpoint{{Network: network.DefaultName}}})
+	return r.Path, err
+}
+
+func (s stepNetwork) Detach(ctx context.Context, id string) error { return s.m.Release(ctx, id) }

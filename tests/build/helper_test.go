@@ -1,0 +1,89 @@
+// Package build_test builds images on a real daemon as buildx does: with
+// BuildKit's client over the Engine API's connections.
+package build_test
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"gantry/tests/harness"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	moby "github.com/moby/moby/client"
+	"github.com/tonistiigi/fsutil"
+)
+
+const (
+	image    = "busybox:test"
+	patience = 2 * time.Minute
+)
+
+// host is a daemon with a busybox image and a client of its BuildKit.
+type host struct {
+	*harness.Daemon
+	*client.Client
+	ctx context.Context
+}
+
+func start(t *testing.T) *host {
+	t.Helper()
+	d := harness.Start(t)
+	d.Busybox(image)
+	engine, err := moby.New(moby.WithHost(d.Host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	kit, err := client.New(ctx, "", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return engine.DialHijack(ctx, "/grpc", "h2c", nil)
+	}), client.WithSessionDialer(func(ctx context.Context, proto string, meta map[string][]string) (net.Conn, error) {
+		return engine.DialHijack(ctx, "/session", proto, meta)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); kit.Close(); engine.Close() })
+	return &host{Daemon: d, Client: kit, ctx: ctx}
+}
+
+// built builds a directory of files into an image name; it returns BuildKit's
+// plain progress.
+func (h *host) built(name string, files map[string]string, attrs map[string]string) (string, error) {
+	h.T.Helper()
+	dir := h.T.TempDir()
+	for f, content := range files {
+		p := filepath.Join(dir, f)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			h.T.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(content), 0o644); err != nil {
+			h.T.Fatal(err)
+		}
+	}
+	fs, err := fsutil.NewFS(dir)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	all := map[string]string{"image-resolve-mode": "local"}
+	maps.Copy(all, attrs)
+	var out bytes.Buffer
+	display, err := progressui.NewDisplay(&out, progressui.PlainMode)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	status, shown := make(chan *client.SolveStatus), make(chan struct{})
+	go func() { defer close(shown); display.UpdateFrom(h.ctx, status) }()
+	_, err = h.Solve(h.ctx, nil, client.SolveOpt{
+		Frontend: "dockerfile.v0", FrontendAttrs: all, LocalMounts: map[string]fsutil.FS{"context": fs, "dockerfile": fs},
+		Exports: []client.ExportEntry{{Type: "moby", Attrs: map[string]string{"name": name}}},
+	}, status)
+	<-shown
+	return out.String(), err
+}
