@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"gantry/cmd/gantry/heap"
 	"gantry/daemon"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,7 @@ func runDaemon(cmd *cobra.Command, o *daemonOptions) error {
 	if err != nil {
 		return err
 	}
+	heap.Restore()
 	o.config.Hosts = o.hosts
 	given := func(name string) bool { return cmd.Flags().Changed(name) }
 	cfg.Override(o.config, given)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -21,9 +20,6 @@ func runDocker(ctx context.Context, c *cli, args []string) error {
 }
 
 func newFront(c *cli, name string) *docker.Front {
-	if c.getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	return &docker.Front{
 		Name: name, Version: version, DefaultHost: defaultHost, In: c.in, Out: c.out, Err: c.err, Getenv: c.getenv,
 		Dial: c.conn.dial, Explain: c.conn.failed,

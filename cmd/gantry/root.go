@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -127,16 +126,9 @@ func (c *cli) bare(cmd *cobra.Command, _ []string) error {
 	return cmd.Help()
 }
 
-// gcPercent lets the heap grow: a verb ends soon, and collecting while a project
-// is loaded took a quarter of its CPU time. The daemon keeps Go's default.
-const gcPercent = 400
-
 // prepare checks the global flags, and fills them from the environment where
 // Docker Compose does.
 func (c *cli) prepare() error {
-	if c.getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	g := &c.global
 	if g.ansi == "" {
 		g.ansi = firstOf(c.getenv("COMPOSE_ANSI"), "auto")
