@@ -28,6 +28,9 @@ func (f *Front) finish(ctx context.Context, err error) error {
 	}
 	if failure := f.Explain(); failure != nil && text != "" {
 		text = f.Name + ": " + strings.TrimPrefix(failure.Error(), f.Name+": ")
+		if code == 126 || code == 127 { // those are about a command that is missing in a container
+			code = 125
+		}
 	}
 	if text != "" {
 		fmt.Fprintln(f.Err, text)
