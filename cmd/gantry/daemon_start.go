@@ -87,6 +87,11 @@ func startDaemon(ctx context.Context, socket string) error {
 	}
 }
 
+// neverStart is for what nobody has asked for: completion in a shell.
+func neverStart(_ context.Context, socket string) error {
+	return fmt.Errorf("the daemon does not run (unix://%s): %w", socket, errdefs.ErrUnavailable)
+}
+
 // other tells whether a daemon answers that another command has started.
 func other(ctx context.Context, socket string) bool {
 	deadline := time.Now().Add(5 * time.Second)

@@ -16,6 +16,9 @@ func main() {
 // execute runs one command line and returns the process's exit code. The name
 // by which the program is called chooses the grammar.
 func execute(ctx context.Context, c *cli, args []string) int {
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		c.conn.start = neverStart
+	}
 	var root *cobra.Command
 	switch c.name {
 	case "docker":

@@ -14,8 +14,12 @@ import (
 // runDocker runs a command line of the docker CLI's grammar.
 func runDocker(ctx context.Context, c *cli, args []string) error {
 	f := newFront(c, "docker")
-	f.Compose = func() *cobra.Command { return newComposeCommand(c, "compose") }
-	c.conn.host = f.Host
+	f.Compose = func() *cobra.Command {
+		cmd := newComposeCommand(c, "compose")
+		cmd.PersistentFlags().MarkHidden("host") // it stands before compose
+		return cmd
+	}
+	c.conn.host = func() string { return firstOf(c.global.host, f.Host()) }
 	return f.Run(ctx, "", args)
 }
 

@@ -55,7 +55,7 @@ func (f *Front) Host() string { return f.target.Host }
 // unless the host is given. It returns nil, an *Exit when all is said, or an
 // error of compose.
 func (f *Front) Run(ctx context.Context, host string, args []string) error {
-	version.Version, version.GitCommit, version.PlatformName = CLIVersion, "gantry-"+f.Version, "Gantry"
+	version.Version, version.GitCommit, version.PlatformName, version.BuildTime = CLIVersion, "gantry-"+f.Version, "Gantry", ""
 	root, rest, err := f.parse(ctx, host, args)
 	if err != nil {
 		return f.finish(ctx, err)
@@ -87,16 +87,13 @@ func (f *Front) parse(ctx context.Context, host string, args []string) (root *co
 	if _, rest, err = top.HandleGlobalFlags(); err != nil {
 		return nil, nil, err
 	}
-	if host != "" {
-		opts.Hosts = []string{host}
-		f.target = Target{Host: host, Ours: true}
-	} else if f.target, err = f.resolve(opts); err != nil {
+	if f.target, err = f.resolve(opts, host, root.Flags().Changed(flags.FlagTLSVerify)); err != nil {
 		return nil, nil, err
 	}
-	if err = top.Initialize(f.options(opts)...); err == nil && f.target.Context != "" {
-		f.target.Host, err = f.contextHost()
+	if err := top.Initialize(); err != nil {
+		return nil, nil, err
 	}
-	return root, rest, err
+	return root, rest, f.connect()
 }
 
 // root is the command before all others.

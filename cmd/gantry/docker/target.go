@@ -2,11 +2,11 @@ package docker
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net"
+	"strings"
 
 	"github.com/docker/cli/cli/command"
-	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/context/docker"
 	"github.com/docker/cli/cli/context/store"
 	"github.com/docker/cli/cli/flags"
@@ -45,22 +45,24 @@ func chooseTarget(host, context, fallback string, getenv func(string) string) Ta
 	return Target{Host: fallback, Ours: true}
 }
 
-// resolve chooses the target and makes the docker CLI use it.
-func (f *Front) resolve(o *flags.ClientOptions) (Target, error) {
-	if o.Context != "" && len(o.Hosts) > 0 {
-		return Target{}, fmt.Errorf("conflicting options: cannot specify both --host and --context")
+// resolve chooses the target, own if that is not empty, and makes the docker
+// CLI use it.
+func (f *Front) resolve(o *flags.ClientOptions, own string, tlsVerify bool) (Target, error) {
+	t := Target{Host: own, Ours: true}
+	if own == "" {
+		if o.Context != "" && len(o.Hosts) > 0 {
+			return t, errors.New("conflicting options: cannot specify both --host and --context")
+		}
+		t = chooseTarget(append(o.Hosts, "")[0], o.Context, f.DefaultHost, f.Getenv)
 	}
-	host := ""
-	if len(o.Hosts) > 0 {
-		host = o.Hosts[0]
-	}
-	t := chooseTarget(host, o.Context, f.DefaultHost, f.Getenv)
 	if t.Context != "" {
 		o.Context = t.Context
 		return t, nil
 	}
-	if !t.Ours {
-		parsed, err := opts.ParseHost(o.TLSOptions != nil, t.Host)
+	if t.Ours {
+		o.TLS, o.TLSVerify = false, false // DOCKER_TLS_VERIFY is about another engine
+	} else {
+		parsed, err := opts.ParseHost(o.TLS || o.TLSVerify || tlsVerify, t.Host)
 		if err != nil {
 			return t, err
 		}
@@ -70,32 +72,30 @@ func (f *Front) resolve(o *flags.ClientOptions) (Target, error) {
 	return t, nil
 }
 
-// options are those of the client. Another engine than ours is spoken to as
-// the docker CLI does it; a unix socket may be ours all the same.
-func (f *Front) options(o *flags.ClientOptions) []command.CLIOption {
+// connect gives the docker CLI its client. Another engine than ours is spoken
+// to as the docker CLI does it; a unix socket may be ours all the same, under
+// another name.
+func (f *Front) connect() error {
 	dial := engine.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) { return f.Dial(ctx) })
 	switch {
+	case f.target.Context != "":
+		meta, err := f.cli.ContextStore().GetMetadata(f.target.Context)
+		if err != nil {
+			return err
+		}
+		endpoint, err := docker.EndpointFromContext(meta)
+		f.target.Host = endpoint.Host
+		return err
 	case f.target.Ours:
-		return []command.CLIOption{command.WithInitializeClient(func(c *command.DockerCli) (engine.APIClient, error) {
-			if o.ConfigDir != "" {
-				config.SetDir(o.ConfigDir)
-			}
-			return newClient(f.target.Host, "gantry/"+f.Version, c.ConfigFile().HTTPHeaders, dial)
-		})}
-	case len(f.target.Host) > 0 && f.target.Host[0] == 'u': // unix://
-		return []command.CLIOption{command.WithAPIClientOptions(dial)}
+		api, err := newClient(f.target.Host, "gantry/"+f.Version, f.cli.ConfigFile().HTTPHeaders, dial)
+		if err != nil {
+			return err
+		}
+		return command.WithAPIClient(api)(f.cli)
+	case strings.HasPrefix(f.target.Host, "unix://"):
+		return command.WithAPIClientOptions(dial)(f.cli)
 	}
 	return nil
-}
-
-// contextHost is the host of the context that was asked for.
-func (f *Front) contextHost() (string, error) {
-	meta, err := f.cli.ContextStore().GetMetadata(f.target.Context)
-	if err != nil {
-		return "", err
-	}
-	endpoint, err := docker.EndpointFromContext(meta)
-	return endpoint.Host, err
 }
 
 func (f *Front) contextNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
