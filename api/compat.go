@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -69,6 +71,26 @@ func answerFor(r *http.Request, v any) (any, error) {
 		}
 	}
 	return shaped, nil
+}
+
+// pythonClient is how the Docker SDK for Python, and Docker Compose before
+// version 2 with it, names itself.
+var pythonClient = regexp.MustCompile(`\bdocker(?:-sdk-python|-py)/(\d+)\.`)
+
+// offered is the version to name as the newest. The Python SDK takes that one
+// without a look at which it knows, and fails on what newer ones left out.
+func offered(r *http.Request) apiVersion {
+	m := pythonClient.FindStringSubmatch(r.UserAgent())
+	if m == nil {
+		return newest
+	}
+	switch major, _ := strconv.Atoi(m[1]); {
+	case major < 5:
+		return oldest
+	case major < 7:
+		return apiVersion{1, 41}
+	}
+	return apiVersion{1, 44}
 }
 
 // objects are v itself or the objects of the list that v is.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+
+	"github.com/moby/moby/api/types/events"
 )
 
 // answers are what older versions answer otherwise.
@@ -187,6 +189,17 @@ func flatUsage(o object) {
 		}
 		setDefault(o, old, items)
 	}
+}
+
+// knowsEvent tells whether a version has an event at all.
+func knowsEvent(v apiVersion, m events.Message) bool {
+	switch {
+	case m.Action == events.ActionPrune:
+		return v.atLeast(1, 41)
+	case m.Type == events.ImageEventType && m.Action == events.ActionCreate:
+		return v.atLeast(1, 46)
+	}
+	return true
 }
 
 // flatEvent repeats what happened to whom as the first versions had it.

@@ -53,7 +53,14 @@ func (e eventRoutes) events(w http.ResponseWriter, r *http.Request) error {
 	control := http.NewResponseController(w)
 	control.Flush()
 	for m := range messages {
-		line, err := json.Marshal(m)
+		if !knowsEvent(versionOf(r), m) {
+			continue
+		}
+		shaped, err := answerFor(r, m)
+		if err != nil {
+			return err
+		}
+		line, err := json.Marshal(shaped)
 		if err != nil {
 			return err
 		}

@@ -51,10 +51,10 @@ func (s systemRoutes) ping(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-func (s systemRoutes) version(w http.ResponseWriter, _ *http.Request) error {
+func (s systemRoutes) version(w http.ResponseWriter, r *http.Request) error {
 	v := system.VersionResponse{
 		Platform: system.PlatformInfo{Name: "Gantry"}, Version: s.program,
-		APIVersion: newest.String(), MinAPIVersion: oldest.String(), Os: runtime.GOOS, Arch: runtime.GOARCH,
+		APIVersion: offered(r).String(), MinAPIVersion: oldest.String(), Os: runtime.GOOS, Arch: runtime.GOARCH,
 		GoVersion: runtime.Version(), KernelVersion: kernel(),
 	}
 	v.Components = []system.ComponentVersion{{Name: "Engine", Version: v.Version, Details: map[string]string{
