@@ -11,6 +11,7 @@ type backends struct {
 	control     control
 	inspector   inspector
 	updater     updater
+	meter       meter
 	logs        logSource
 	attacher    attacher
 	execs       execs
@@ -30,7 +31,7 @@ type backends struct {
 // own, as clients show it.
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
-		lifecycle: e, control: e, inspector: e, updater: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
+		lifecycle: e, control: e, inspector: e, updater: e, meter: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
 		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e, builds: e,
 	}, version))
 }

@@ -43,6 +43,7 @@ type containerRoutes struct {
 	lifecycle
 	control
 	inspector
+	meter
 }
 
 func (c containerRoutes) routes() []route {
@@ -120,6 +121,13 @@ func (c containerRoutes) inspect(w http.ResponseWriter, r *http.Request) error {
 	got, err := c.InspectContainer(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
+	}
+	if flag(r, "size") {
+		rw, rootFS, err := c.SizeContainer(r.Context(), got.ID)
+		if err != nil {
+			return err
+		}
+		got.SizeRw, got.SizeRootFs = &rw, &rootFS
 	}
 	return writeJSON(w, http.StatusOK, got)
 }

@@ -13,11 +13,9 @@ import (
 var missing = []string{
 	"GET /containers/{id}/changes",
 	"GET /containers/{id}/export",
-	"GET /containers/{id}/stats",
 	"HEAD /containers/{id}/archive",
 	"GET /containers/{id}/archive",
 	"PUT /containers/{id}/archive",
-	"POST /containers/prune",
 	"POST /build",
 	"POST /build/prune",
 	"GET /images/search",

@@ -29,7 +29,7 @@ func refusing() backends {
 
 func refusingWith(err error) backends {
 	r := refuser{err}
-	return backends{lifecycle: r, control: r, inspector: r, updater: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
+	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
 		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
 }
 
@@ -52,6 +52,20 @@ func (r refuser) WaitContainer(context.Context, string, container.WaitCondition)
 func (r refuser) ListContainers(context.Context, engine.ListOptions) ([]container.Summary, error) {
 	return nil, r.err
 }
+func (r refuser) StatsContainer(context.Context, string) (<-chan container.StatsResponse, error) {
+	return nil, r.err
+}
+
+func (r refuser) StatsContainerOnce(context.Context, string, bool) (container.StatsResponse, error) {
+	return container.StatsResponse{}, r.err
+}
+
+func (r refuser) SizeContainer(context.Context, string) (int64, int64, error) { return 0, 0, r.err }
+
+func (r refuser) PruneContainers(context.Context, engine.Filters) (container.PruneReport, error) {
+	return container.PruneReport{}, r.err
+}
+
 func (r refuser) InspectContainer(context.Context, string) (container.InspectResponse, error) {
 	return container.InspectResponse{}, r.err
 }

@@ -30,8 +30,9 @@ type route struct {
 func newHandler(b backends, version string) http.Handler {
 	mux := http.NewServeMux()
 	for _, routes := range [][]route{
-		containerRoutes{b.lifecycle, b.control, b.inspector}.routes(),
 		updateRoutes{b.updater}.routes(),
+		containerRoutes{b.lifecycle, b.control, b.inspector, b.meter}.routes(),
+		meterRoutes{b.meter}.routes(),
 		logRoutes{b.logs}.routes(),
 		attachRoutes{b.attacher}.routes(),
 		execRoutes{b.execs, b.events}.routes(),

@@ -132,7 +132,7 @@ func extend(old []byte, o CommitOptions, diffID digest.Digest, now time.Time) ([
 	if o.Config != nil {
 		changed["config"] = o.Config
 	}
-	if o.Author != "" {
+	if delete(fields, "author"); o.Author != "" { // not that of the image below
 		changed["author"] = o.Author
 	}
 	for k, v := range changed {
@@ -146,6 +146,15 @@ func extend(old []byte, o CommitOptions, diffID digest.Digest, now time.Time) ([
 	delete(fields, "container")
 	delete(fields, "container_config")
 	return json.Marshal(fields)
+}
+
+// Manifest describes the manifest of the platform that the image is for.
+func (img *Image) Manifest() ocispec.Descriptor {
+	d := img.descriptor
+	if d.Platform == nil {
+		d.Platform = &ocispec.Platform{Architecture: img.Architecture, OS: img.OS, Variant: img.Variant}
+	}
+	return d
 }
 
 func descriptor(mediaType string, b []byte) ocispec.Descriptor {

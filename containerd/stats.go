@@ -36,8 +36,11 @@ type CPUStats struct {
 type MemoryStats struct {
 	Usage, Limit, Peak uint64
 	Inactive           uint64 // file pages that can be dropped; Docker shows Usage - Inactive
-	OOMKills           uint64
+	OOMKills, Failures uint64 // how often it killed a process; how often the limit was hit
 	Swap, SwapLimit    uint64
+	// Detail is the kernel's memory.stat, with its names; those of cgroup v1 and
+	// v2 differ.
+	Detail map[string]uint64
 }
 
 // PidsStats counts processes and threads.
@@ -104,7 +107,8 @@ func statsV1(m *v1.Metrics) Stats {
 	mem := m.GetMemory()
 	s.Memory = MemoryStats{
 		Usage: mem.GetUsage().GetUsage(), Limit: limit(mem.GetUsage().GetLimit(), noLimitV1), Peak: mem.GetUsage().GetMax(),
-		Inactive: mem.GetTotalInactiveFile(), OOMKills: m.GetMemoryOomControl().GetOomKill(),
+		Inactive: mem.GetTotalInactiveFile(), OOMKills: m.GetMemoryOomControl().GetOomKill(), Failures: mem.GetUsage().GetFailcnt(),
+		Detail: detailV1(mem),
 	}
 	if all := mem.GetSwap(); all != nil { // memory and swap together
 		s.Memory.Swap = all.GetUsage() - min(all.GetUsage(), s.Memory.Usage)
@@ -150,8 +154,8 @@ func statsV2(m *v2.Metrics) Stats {
 		},
 		Memory: MemoryStats{
 			Usage: mem.GetUsage(), Limit: limit(mem.GetUsageLimit(), math.MaxUint64), Peak: mem.GetMaxUsage(),
-			Inactive: mem.GetInactiveFile(), OOMKills: m.GetMemoryEvents().GetOomKill(),
-			Swap: mem.GetSwapUsage(), SwapLimit: limit(mem.GetSwapLimit(), math.MaxUint64),
+			Inactive: mem.GetInactiveFile(), OOMKills: m.GetMemoryEvents().GetOomKill(), Failures: m.GetMemoryEvents().GetMax(),
+			Swap: mem.GetSwapUsage(), SwapLimit: limit(mem.GetSwapLimit(), math.MaxUint64), Detail: detailV2(mem),
 		},
 		Pids: PidsStats{Current: m.GetPids().GetCurrent(), Limit: limit(m.GetPids().GetLimit(), math.MaxUint64)},
 	}

@@ -2,14 +2,12 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"strings"
 
 	ctd "gantry/containerd"
 
 	"github.com/containerd/errdefs"
-	"github.com/google/shlex"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -23,15 +21,19 @@ func (e *Engine) CommitContainer(ctx context.Context, ref string, opts CommitOpt
 		return "", err
 	}
 	rec := c.record()
-	cfg := imageConfig(rec.Config)
+	var over dockerspec.DockerOCIImageConfig
 	if opts.Config != nil {
-		overlayConfig(&cfg, opts.Config)
+		over = imageConfig(*opts.Config)
 	}
-	for _, change := range opts.Changes {
-		if err := applyChange(&cfg, change); err != nil {
-			return "", err
+	for _, lines := range opts.Changes {
+		for line := range strings.Lines(lines) {
+			if err := applyChange(&over, line); err != nil {
+				return "", err
+			}
 		}
 	}
+	cfg := imageConfig(rec.Config)
+	overlayConfig(&cfg, over)
 	if opts.Pause && c.state().Status == container.StateRunning {
 		if err := e.PauseContainer(ctx, c.id); err != nil {
 			return "", err
@@ -44,10 +46,9 @@ func (e *Engine) CommitContainer(ctx context.Context, ref string, opts CommitOpt
 			}
 		}()
 	}
-	path, args := commandOf(&rec.Config)
 	id, err = e.rt.Commit(ctx, ctd.CommitOptions{
 		ContainerID: c.id, Image: rec.ImageID, Reference: opts.Reference, Author: opts.Author, Comment: opts.Comment,
-		CreatedBy: strings.Join(append([]string{path}, args...), " "), Config: &cfg,
+		CreatedBy: strings.Join(rec.Config.Cmd, " "), Config: &cfg,
 	})
 	if err != nil {
 		return "", err
@@ -82,9 +83,12 @@ func imageConfig(c container.Config) dockerspec.DockerOCIImageConfig {
 	return out
 }
 
-// overlayConfig lays what a request sets over an image's configuration.
-func overlayConfig(to *dockerspec.DockerOCIImageConfig, from *container.Config) {
-	over := imageConfig(*from)
+// overlayConfig lays what a request sets over a container's configuration. As
+// in Docker, a new entrypoint takes the command away that was for the old one.
+func overlayConfig(to *dockerspec.DockerOCIImageConfig, over dockerspec.DockerOCIImageConfig) {
+	if len(over.Entrypoint) > 0 {
+		to.Cmd = nil
+	}
 	set := func(to *string, v string) {
 		if v != "" {
 			*to = v
@@ -132,87 +136,4 @@ func setEnv(c *dockerspec.DockerOCIImageConfig, v string) {
 		}
 	}
 	c.Env = append(c.Env, v)
-}
-
-// applyChange carries out one Dockerfile instruction on a configuration.
-// Source: docker commit --change.
-func applyChange(c *dockerspec.DockerOCIImageConfig, line string) error {
-	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	rest = strings.TrimSpace(rest)
-	bad := func(why string) error {
-		return fmt.Errorf("change %q: %s: %w", line, why, errdefs.ErrInvalidArgument)
-	}
-	if rest == "" {
-		return bad("it has no value")
-	}
-	command := func() []string {
-		var list []string
-		if strings.HasPrefix(rest, "[") && unmarshalStrings(rest, &list) == nil {
-			return list
-		}
-		return []string{"/bin/sh", "-c", rest}
-	}
-	pairs := func(add func(k, v string)) error {
-		words, err := shlex.Split(rest)
-		if err != nil {
-			return bad(err.Error())
-		}
-		if len(words) > 1 && !strings.Contains(words[0], "=") {
-			add(words[0], strings.Join(words[1:], " "))
-			return nil
-		}
-		for _, w := range words {
-			k, v, ok := strings.Cut(w, "=")
-			if !ok {
-				return bad("want KEY=VALUE")
-			}
-			add(k, v)
-		}
-		return nil
-	}
-	switch strings.ToUpper(word) {
-	case "CMD":
-		c.Cmd = command()
-	case "ENTRYPOINT":
-		c.Entrypoint = command()
-	case "ENV":
-		return pairs(func(k, v string) { setEnv(c, k+"="+v) })
-	case "LABEL":
-		return pairs(func(k, v string) {
-			if c.Labels == nil {
-				c.Labels = map[string]string{}
-			}
-			c.Labels[k] = v
-		})
-	case "EXPOSE", "VOLUME":
-		to := &c.ExposedPorts
-		words := strings.Fields(rest)
-		if strings.ToUpper(word) == "VOLUME" {
-			to = &c.Volumes
-			var list []string
-			if strings.HasPrefix(rest, "[") && unmarshalStrings(rest, &list) == nil {
-				words = list
-			}
-		}
-		if *to == nil {
-			*to = map[string]struct{}{}
-		}
-		for _, w := range words {
-			if to == &c.ExposedPorts && !strings.Contains(w, "/") {
-				w += "/tcp"
-			}
-			(*to)[w] = struct{}{}
-		}
-	case "USER":
-		c.User = rest
-	case "WORKDIR":
-		c.WorkingDir = rest
-	case "STOPSIGNAL":
-		c.StopSignal = rest
-	case "ONBUILD":
-		c.OnBuild = append(c.OnBuild, rest)
-	default:
-		return bad("supported are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR")
-	}
-	return nil
 }

@@ -109,7 +109,10 @@ func (c *ctr) current() (*run, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.run == nil || c.run.dead || !c.st.alive() {
-		return nil, fmt.Errorf("container %q is not running: %w", c.rec.Name, errdefs.ErrFailedPrecondition)
+		if c.st.Status == container.StateRestarting {
+			return nil, fmt.Errorf("Container %s is restarting, wait until the container is running: %w", c.id, errdefs.ErrFailedPrecondition)
+		}
+		return nil, fmt.Errorf("container %s is not running: %w", c.id, errdefs.ErrFailedPrecondition)
 	}
 	return c.run, nil
 }
@@ -174,7 +177,7 @@ func (e *Engine) WaitContainer(ctx context.Context, ref string, cond container.W
 	case container.WaitConditionRemoved:
 		done = func() bool { return c.gone }
 	default:
-		return nil, fmt.Errorf("wait condition %q is unknown: %w", cond, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("invalid condition: %q: %w", cond, errdefs.ErrInvalidArgument)
 	}
 	out := make(chan container.WaitResponse, 1)
 	go func() {

@@ -44,7 +44,11 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 	case scheduler.CreateContainer:
 		return e.applyCreate(ctx, a)
 	case scheduler.RenameContainer:
-		return e.RenameContainer(ctx, a.ID, a.To)
+		c, err := e.find(a.ID)
+		if err != nil {
+			return err
+		}
+		return e.rename(ctx, c, a.To)
 	case scheduler.StartContainer:
 		return ignore(e.StartContainer(ctx, a.ID), errdefs.IsNotModified)
 	case scheduler.StopContainer:

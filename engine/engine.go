@@ -61,6 +61,8 @@ type Engine struct {
 
 	eager chan struct{} // one for each eager probe in flight: they take half of the cores at most
 
+	meters meters // of containers whose use of resources somebody watches
+
 	cgroups sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
 
 	mu         sync.RWMutex

@@ -2,16 +2,18 @@ package engine
 
 import (
 	"context"
-	"path/filepath"
 	"time"
+
+	"gantry/containerd/spec"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 )
 
 // InspectContainer tells all that is known about a container, in Docker's shape.
-func (e *Engine) InspectContainer(_ context.Context, ref string) (container.InspectResponse, error) {
+func (e *Engine) InspectContainer(ctx context.Context, ref string) (container.InspectResponse, error) {
 	c, err := e.find(ref)
 	if err != nil {
 		return container.InspectResponse{}, err
@@ -20,22 +22,40 @@ func (e *Engine) InspectContainer(_ context.Context, ref string) (container.Insp
 	rec, st := c.rec, c.st
 	c.mu.Unlock()
 	path, args := commandOf(&rec.Config)
-	host := rec.HostConfig
+	files := e.files(c, &rec)
+	host, config := rec.HostConfig, rec.Config
+	host.LogConfig.Config = orEmpty(host.LogConfig.Config)
+	if host.PortBindings == nil {
+		host.PortBindings = network.PortMap{}
+	}
 	host.Links = shownLinks(&rec)
-	config := rec.Config
+	config.Labels = orEmpty(config.Labels)
 	r := container.InspectResponse{
 		ID: rec.ID, Created: stamp(rec.Created), Path: path, Args: args, State: stateOf(&st),
 		Image: rec.ImageID, Name: "/" + rec.Name, RestartCount: st.RestartCount,
-		ResolvConfPath: filepath.Join(c.dir, "resolv.conf"), HostnamePath: filepath.Join(c.dir, "hostname"), HostsPath: filepath.Join(c.dir, "hosts"),
-		Driver: "overlayfs", Platform: "linux", HostConfig: &host, Config: &config, Mounts: e.mountPoints(&rec),
-		GraphDriver:     &storage.DriverData{Name: "overlayfs", Data: map[string]string{}},
-		NetworkSettings: e.networkSettings(c, &rec, &st),
-		ExecIDs:         e.execIDs(c.id),
+		ResolvConfPath: files["/etc/resolv.conf"], HostnamePath: files["/etc/hostname"], HostsPath: files["/etc/hosts"],
+		Driver: snapshotter, Platform: "linux", HostConfig: &host, Config: &config, Mounts: e.mountPoints(&rec),
+		AppArmorProfile:         spec.AppArmorOf(host, e.facts),
+		Storage:                 &storage.Storage{RootFS: &storage.RootFSStorage{Snapshot: &storage.RootFSStorageSnapshot{Name: snapshotter}}},
+		NetworkSettings:         e.networkSettings(c, &rec, &st),
+		ExecIDs:                 e.execIDs(c.id),
+		ImageManifestDescriptor: e.imageOf(ctx, &rec).descriptor,
 	}
-	if host.LogConfig.Type != "none" {
+	if host.LogConfig.Type == "json-file" {
 		r.LogPath = c.logPath()
 	}
 	return r, nil
+}
+
+// snapshotter is the storage driver, as inspect names it.
+const snapshotter = "overlayfs"
+
+// orEmpty is a map that JSON shows as {} rather than null.
+func orEmpty(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
 }
 
 func stateOf(s *state) *container.State {
@@ -64,7 +84,11 @@ func (e *Engine) mountPoints(rec *record) []container.MountPoint {
 	for i := range rec.Mounts {
 		// as Docker's, it leaves out what HostConfig.Tmpfs tells already
 		if _, told := rec.HostConfig.Tmpfs[rec.Mounts[i].Target]; !told || rec.Mounts[i].Type != mount.TypeTmpfs {
-			out = append(out, rec.Mounts[i].MountPoint())
+			m := rec.Mounts[i].MountPoint()
+			if m.Type == mount.TypeVolume && m.Mode == "" && !rec.Mounts[i].Anonymous {
+				m.Mode = "z" // what Docker shows for volumes that were named, though nothing is relabelled
+			}
+			out = append(out, m)
 		}
 	}
 	return out

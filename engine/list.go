@@ -11,45 +11,121 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// listed is a container at the moment of listing.
+type listed struct {
+	c   *ctr
+	rec record
+	st  state
+}
+
 // ListContainers returns the containers that options select, newest first.
-func (e *Engine) ListContainers(_ context.Context, opts ListOptions) ([]container.Summary, error) {
-	f, err := e.containerFilter(opts.Filters)
+func (e *Engine) ListContainers(ctx context.Context, opts ListOptions) ([]container.Summary, error) {
+	fits, err := e.containerFilter(ctx, opts.Filters)
 	if err != nil {
 		return nil, err
 	}
-	all := opts.All || opts.Limit > 0 || len(opts.Filters["status"]) > 0 || len(opts.Filters["exited"]) > 0
-	now := time.Now()
-	var out []container.Summary
+	all := opts.All || opts.Limit > 0 || len(opts.Filters["status"]) > 0
+	var found []listed
 	for _, c := range e.all() {
 		c.mu.Lock()
-		rec, st, gone := c.rec, c.st, c.gone
+		l, gone := listed{c, c.rec, c.st}, c.gone
 		c.mu.Unlock()
-		if gone || !all && !st.alive() && st.Status != container.StateRestarting || !f(&rec, &st) {
-			continue
+		if !gone && (all || l.st.alive() || l.st.Status == container.StateRestarting) && fits(&l.rec, &l.st) {
+			found = append(found, l)
 		}
-		out = append(out, e.summary(c, &rec, &st, now))
 	}
-	slices.SortStableFunc(out, func(a, b container.Summary) int {
-		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.ID, b.ID))
-	})
-	if opts.Limit > 0 && len(out) > opts.Limit {
-		out = out[:opts.Limit]
+	slices.SortStableFunc(found, func(a, b listed) int { return b.rec.Created.Compare(a.rec.Created) })
+	if opts.Limit > 0 && len(found) > opts.Limit {
+		found = found[:opts.Limit]
+	}
+	now := time.Now()
+	out := make([]container.Summary, 0, len(found))
+	for i := range found {
+		l := &found[i]
+		s := e.summary(l.c, &l.rec, &l.st, now)
+		img := e.imageOf(ctx, &l.rec)
+		if s.Image = img.name; img.descriptor != nil {
+			s.ImageManifestDescriptor = img.descriptor
+		}
+		if opts.Size {
+			if s.SizeRw, s.SizeRootFs, err = e.sizes(ctx, &l.rec); err != nil && !errdefs.IsNotFound(err) {
+				return nil, err
+			}
+		}
+		out = append(out, s)
 	}
 	return out, nil
+}
+
+// shownImage is what a container's image is called now, and its manifest.
+type shownImage struct {
+	name       string
+	descriptor *ocispec.Descriptor // nil when the image is not here any more
+}
+
+// imageOf looks up a container's image. When the name that it was created with
+// is another image's now, or nobody's, it is shown by its ID, as Docker does.
+func (e *Engine) imageOf(ctx context.Context, rec *record) shownImage {
+	out := shownImage{name: rec.Config.Image}
+	if named, err := e.rt.Image(ctx, rec.Config.Image); err != nil || named.ID != rec.ImageID {
+		out.name = rec.ImageID
+	}
+	if img, err := e.rt.Image(ctx, rec.ImageID); err == nil {
+		d := img.Manifest()
+		out.descriptor = &d
+	}
+	return out
+}
+
+// sizes are how many bytes a container's own layer takes, and with its image's.
+// ErrNotFound when it is being removed.
+func (e *Engine) sizes(ctx context.Context, rec *record) (rw, rootFS int64, err error) {
+	if rw, err = e.rt.DiskUsage(ctx, rec.ID); err != nil {
+		return 0, 0, err
+	}
+	rootFS = rw
+	if img, err := e.rt.Image(ctx, rec.ImageID); err == nil {
+		rootFS += img.Size
+	}
+	return rw, rootFS, nil
+}
+
+// SizeContainer tells how many bytes a container's own layer takes, and that
+// together with its image's layers.
+func (e *Engine) SizeContainer(ctx context.Context, ref string) (rw, rootFS int64, err error) {
+	c, err := e.find(ref)
+	if err != nil {
+		return 0, 0, err
+	}
+	rec := c.record()
+	return e.sizes(ctx, &rec)
+}
+
+// commandText is a command as one line; words with blanks are quoted.
+func commandText(path string, args []string) string {
+	words := []string{path}
+	for _, a := range args {
+		if strings.Contains(a, " ") {
+			a = "'" + a + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
 }
 
 func (e *Engine) summary(c *ctr, rec *record, st *state, now time.Time) container.Summary {
 	path, args := commandOf(&rec.Config)
 	s := container.Summary{
 		ID: rec.ID, Names: []string{"/" + rec.Name}, Image: rec.Config.Image, ImageID: rec.ImageID,
-		Command: strings.Join(append([]string{path}, args...), " "), Created: rec.Created.Unix(),
-		Labels: rec.Config.Labels, State: st.Status, Status: statusText(st, now), Mounts: e.mountPoints(rec),
+		Command: commandText(path, args), Created: rec.Created.Unix(),
+		Labels: orEmpty(rec.Config.Labels), State: st.Status, Status: statusText(st, now), Mounts: e.mountPoints(rec),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: e.networkSettings(c, rec, st).Networks},
 		Ports:           []container.PortSummary{},
 	}
-	s.HostConfig.NetworkMode = string(rec.HostConfig.NetworkMode)
+	s.HostConfig.NetworkMode, s.HostConfig.Annotations = string(rec.HostConfig.NetworkMode), rec.HostConfig.Annotations
 	s.Health = &container.HealthSummary{Status: container.NoHealthcheck}
 	if st.Health != nil {
 		s.Health = &container.HealthSummary{Status: st.Health.Status, FailingStreak: st.Health.FailingStreak}
@@ -99,89 +175,4 @@ func statusText(st *state, now time.Time) string {
 		return "Dead"
 	}
 	return fmt.Sprintf("Exited (%d) %s ago", st.ExitCode, ago(st.FinishedAt))
-}
-
-// containerFilter turns filters into a decision; an unknown one is an error.
-// Source: Engine API, GET /containers/json.
-func (e *Engine) containerFilter(f Filters) (func(*record, *state) bool, error) {
-	before, err := e.createdBound(f["before"])
-	if err != nil {
-		return nil, err
-	}
-	since, err := e.createdBound(f["since"])
-	if err != nil {
-		return nil, err
-	}
-	tests := map[string]func(rec *record, st *state, v string) bool{
-		"id": func(rec *record, _ *state, v string) bool { return strings.HasPrefix(rec.ID, v) },
-		"name": func(rec *record, _ *state, v string) bool {
-			return nameMatches(v, rec.Name)
-		},
-		"status": func(_ *record, st *state, v string) bool { return string(st.Status) == v },
-		"exited": func(_ *record, st *state, v string) bool {
-			return st.Status == container.StateExited && fmt.Sprint(st.ExitCode) == v
-		},
-		"health": func(_ *record, st *state, v string) bool {
-			if st.Health == nil {
-				return v == string(container.NoHealthcheck)
-			}
-			return string(st.Health.Status) == v
-		},
-		"ancestor": func(rec *record, _ *state, v string) bool {
-			return rec.Config.Image == v || rec.Image == v || rec.ImageID == v || strings.HasPrefix(strings.TrimPrefix(rec.ImageID, "sha256:"), strings.TrimPrefix(v, "sha256:")) || e.sameImage(rec.Config.Image, v)
-		},
-		"network": func(rec *record, st *state, v string) bool {
-			return slices.ContainsFunc(rec.Networks, func(a attachment) bool {
-				ep := st.Endpoints[a.Network]
-				return a.Network == v || ep != nil && ep.NetworkID != "" && strings.HasPrefix(ep.NetworkID, v)
-			}) || len(rec.Networks) == 0 && string(rec.HostConfig.NetworkMode) == v
-		},
-		"volume": func(rec *record, _ *state, v string) bool {
-			for i := range rec.Mounts {
-				if m := rec.Mounts[i]; m.Name == v || m.Source == v || m.Target == v {
-					return true
-				}
-			}
-			return false
-		},
-		"publish": func(_ *record, st *state, v string) bool { return hasPort(st, v) },
-		"expose":  func(rec *record, st *state, v string) bool { return exposes(rec, v) },
-		"before":  func(rec *record, _ *state, _ string) bool { return rec.Created.Before(before) },
-		"since":   func(rec *record, _ *state, _ string) bool { return rec.Created.After(since) },
-		"is-task": func(_ *record, _ *state, v string) bool { return v == "false" || v == "0" },
-	}
-	for key := range f {
-		if _, ok := tests[key]; !ok && key != "label" {
-			return nil, fmt.Errorf("invalid filter %q: %w", key, errdefs.ErrInvalidArgument)
-		}
-	}
-	for _, v := range f["status"] {
-		if err := container.ValidateContainerState(container.ContainerState(v)); err != nil {
-			return nil, fmt.Errorf("filter status: %v: %w", err, errdefs.ErrInvalidArgument)
-		}
-	}
-	return func(rec *record, st *state) bool {
-		for key, values := range f {
-			if key == "label" {
-				if !matchLabels(rec.Config.Labels, values) {
-					return false
-				}
-			} else if !slices.ContainsFunc(values, func(v string) bool { return tests[key](rec, st, v) }) {
-				return false
-			}
-		}
-		return true
-	}, nil
-}
-
-// createdBound is the moment when the first named container was created.
-func (e *Engine) createdBound(refs []string) (time.Time, error) {
-	if len(refs) == 0 {
-		return time.Time{}, nil
-	}
-	c, err := e.find(refs[0])
-	if err != nil {
-		return time.Time{}, err
-	}
-	return c.record().Created, nil
 }

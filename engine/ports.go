@@ -136,24 +136,6 @@ func (e *Engine) busyPorts(q scheduler.Query) map[scheduler.HostPort]string {
 	return out
 }
 
-func hasPort(st *state, v string) bool {
-	for p := range st.Ports {
-		if p.String() == v || p.Port() == v || strings.HasPrefix(p.String(), v+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-func exposes(rec *record, v string) bool {
-	for p := range rec.Config.ExposedPorts {
-		if p.String() == v || p.Port() == v {
-			return true
-		}
-	}
-	return false
-}
-
 // fixedPorts are the host ports that a container always publishes, sorted.
 func fixedPorts(m mobynet.PortMap) []scheduler.HostPort {
 	var out []scheduler.HostPort

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,7 +26,11 @@ func (e *Engine) RemoveContainer(ctx context.Context, ref string, opts RemoveOpt
 func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
 	if !opts.Force {
 		if st := c.state(); st.alive() || st.Status == container.StateRestarting {
-			return fmt.Errorf("container %q is %s: stop it before removing it, or force the removal: %w", c.name(), st.Status, errdefs.ErrConflict)
+			hint := "stop the container before removing or force remove"
+			if st.Status == container.StatePaused {
+				hint = "unpause and then " + hint
+			}
+			return fmt.Errorf("cannot remove container %q: container is %s: %s: %w", "/"+c.name(), st.Status, hint, errdefs.ErrConflict)
 		}
 	}
 	c.mu.Lock()
@@ -158,46 +161,6 @@ func (c *ctr) noteVolumes(rec *record, withVolumes bool) error {
 		}
 	}
 	return writeJSON(path, in)
-}
-
-// RenameContainer gives a container another name.
-func (e *Engine) RenameContainer(ctx context.Context, ref, name string) error {
-	c, err := e.find(ref)
-	if err != nil {
-		return err
-	}
-	if err := c.lock(ctx); err != nil {
-		return err
-	}
-	defer c.unlock()
-	if err := e.reserveName(name, c.id); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	old := c.rec.Name
-	rec := c.rec
-	rec.Name = name
-	c.mu.Unlock()
-	if old == name {
-		return nil
-	}
-	b, err := json.Marshal(rec)
-	if err == nil {
-		err = e.rt.UpdateRecord(ctx, c.id, b)
-	}
-	if err != nil {
-		e.releaseName(name, c.id)
-		return fmt.Errorf("rename container %q to %q: %w", old, name, err)
-	}
-	c.mu.Lock()
-	c.rec.Name = name
-	c.mu.Unlock()
-	e.releaseName(old, c.id)
-	if err := e.renameInNetworks(c); err != nil {
-		return fmt.Errorf("rename container %q to %q: %w", old, name, err)
-	}
-	e.emitContainer(c, events.ActionRename, map[string]string{"oldName": "/" + old})
-	return nil
 }
 
 // cgroupRoots are where cgroup hierarchies are mounted: one, or one for each

@@ -58,7 +58,7 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	case gone || st.Status == container.StateRemoving:
 		return fmt.Errorf("No such container: %s: %w", rec.Name, errdefs.ErrNotFound)
 	case st.Status == container.StatePaused:
-		return fmt.Errorf("container %q is paused, unpause it instead: %w", rec.Name, errdefs.ErrConflict)
+		return fmt.Errorf("cannot start a paused container, try unpause instead: %w", errdefs.ErrConflict)
 	case st.alive():
 		return fmt.Errorf("container %q is running already: %w", rec.Name, errdefs.ErrNotModified)
 	}

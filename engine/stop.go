@@ -250,7 +250,7 @@ func (e *Engine) KillContainer(ctx context.Context, ref, name string) error {
 	case final && r == nil && was == container.StateRestarting:
 		return e.killWaiting(ctx, c)
 	case dead || r == nil:
-		return fmt.Errorf("container %q is not running: %w", rec.Name, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("cannot kill container: %s: container %s is not running: %w", ref, rec.ID, errdefs.ErrFailedPrecondition)
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := e.signal(ctx, c, r, sig); err != nil {
@@ -324,7 +324,10 @@ func (e *Engine) freeze(ctx context.Context, ref string, from, to container.Cont
 		return err
 	}
 	if s := c.state().Status; s != from {
-		return fmt.Errorf("container %q is %s, not %s: %w", c.name(), s, from, errdefs.ErrConflict)
+		if from == container.StatePaused {
+			return fmt.Errorf("Container %s is not paused: %w", c.id, errdefs.ErrConflict)
+		}
+		return fmt.Errorf("Container %s is already paused: %w", c.id, errdefs.ErrConflict)
 	}
 	if err := do(context.WithoutCancel(ctx), c.id); err != nil {
 		if e.ended(ctx, c) {

@@ -41,7 +41,7 @@ func parseTop(out string, pids []int) (container.TopResponse, error) {
 	r := container.TopResponse{Titles: strings.Fields(lines[0]), Processes: [][]string{}}
 	at := slices.Index(r.Titles, "PID")
 	if at < 0 {
-		return r, fmt.Errorf("ps shows no column PID: %w", errdefs.ErrInvalidArgument)
+		return r, fmt.Errorf("Couldn't find PID field in ps output: %w", errdefs.ErrInvalidArgument)
 	}
 	for _, l := range lines[1:] {
 		f := strings.Fields(l)
