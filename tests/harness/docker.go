@@ -13,23 +13,33 @@ import (
 // same tests hold for a docker client that is installed.
 func (d *Daemon) DockerCommand(dir string, args ...string) *exec.Cmd {
 	d.T.Helper()
-	program := os.Getenv("GANTRY_TEST_DOCKER")
-	if program == "" {
-		program = filepath.Join(d.Dir, "bin", "docker")
-		err := os.MkdirAll(filepath.Dir(program), 0o755)
-		if err == nil {
-			if err = os.Symlink(filepath.Join(d.bin, "gantry"), program); errors.Is(err, fs.ErrExist) {
-				err = nil
-			}
-		}
-		if err != nil {
-			d.T.Fatal(err)
-		}
+	cmd := d.Called("docker", dir, args...)
+	if program := os.Getenv("GANTRY_TEST_DOCKER"); program != "" {
+		cmd.Path, cmd.Args[0] = program, program
+	}
+	return cmd
+}
+
+// Called prepares gantry called by another name, with Docker's environment.
+func (d *Daemon) Called(name, dir string, args ...string) *exec.Cmd {
+	d.T.Helper()
+	program := filepath.Join(d.Dir, "bin", name)
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+		d.T.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(d.bin, "gantry"), program); err != nil && !errors.Is(err, fs.ErrExist) {
+		d.T.Fatal(err)
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+filepath.Join(d.Dir, "docker-config"))
 	return cmd
+}
+
+// Finish runs a prepared command to its end.
+func (d *Daemon) Finish(cmd *exec.Cmd) Result {
+	d.T.Helper()
+	return d.finish(cmd, "")
 }
 
 // Docker runs the docker command line to its end.
