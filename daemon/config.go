@@ -52,6 +52,7 @@ type Config struct {
 	DNS                []string          `json:"dns"`
 	DNSSearch          []string          `json:"dns-search"`
 	DNSOptions         []string          `json:"dns-opts"`
+	CDISpecDirs        []string          `json:"cdi-spec-dirs"`
 }
 
 // AddressPool is a range that networks get their subnets from: Base is cut
@@ -63,7 +64,7 @@ type AddressPool struct {
 
 // DefaultConfig is the configuration of a host's one daemon.
 func DefaultConfig() Config {
-	return Config{DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Group: defaultGroup, LogLevel: "info", LogDriver: "json-file"}
+	return Config{DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Group: defaultGroup, LogLevel: "info", LogDriver: "json-file", CDISpecDirs: []string{"/etc/cdi", "/var/run/cdi"}}
 }
 
 // Load reads the file at path over the defaults. A key that is not known is an
@@ -136,6 +137,11 @@ func (c *Config) check() error {
 	}
 	if _, err := c.dns(); err != nil {
 		return err
+	}
+	for _, dir := range c.cdiDirs() {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("cdi-spec-dirs: %q must be an absolute path: %w", dir, errdefs.ErrInvalidArgument)
+		}
 	}
 	for _, p := range c.AddressPools {
 		if !p.Base.IsValid() || p.Size < p.Base.Bits() || p.Size > p.Base.Addr().BitLen() {
@@ -225,4 +231,10 @@ func (c *Config) pools() []network.Pool {
 		out = append(out, network.Pool{Base: p.Base, Size: p.Size})
 	}
 	return out
+}
+
+// cdiDirs are where CDI specifications of devices are looked for. Docker's way
+// to say "nowhere" is one empty name.
+func (c *Config) cdiDirs() []string {
+	return slices.DeleteFunc(slices.Clone(c.CDISpecDirs), func(dir string) bool { return dir == "" })
 }

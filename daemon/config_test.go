@@ -31,6 +31,7 @@ func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		"log option":         {`{"log-opts": {"max-size": "big"}}`, "max-size"},
 		"unknown log option": {`{"log-opts": {"max-files": "3"}}`, "max-files"},
 		"log option of none": {`{"log-driver": "none", "log-opts": {"max-file": "3"}}`, "none"},
+		"CDI directory":      {`{"cdi-spec-dirs": ["cdi"]}`, "cdi-spec-dirs"},
 		"name server":        {`{"dns": ["resolver"]}`, "resolver"},
 		"address pool":       {`{"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}`, "10.0.0.0/16"},
 	} {
@@ -46,13 +47,17 @@ func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
 func TestEveryKeyIsRead(t *testing.T) {
 	c, err := load(t, `{"data-root": "/d", "exec-root": "/e", "hosts": ["unix:///s"], "group": "g", "pidfile": "/p", "log-level": "warn", "containerd": "/c",
 		"log-driver": "none", "insecure-registries": ["a"], "registry-mirrors": ["https://b"],
-		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "dns": ["192.0.2.1"], "dns-search": ["s"], "dns-opts": ["o"]}`)
+		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "dns": ["192.0.2.1"], "dns-search": ["s"], "dns-opts": ["o"],
+		"cdi-spec-dirs": ["/cdi", ""]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	names, err := c.dns()
 	if err != nil || len(names.Servers) != 1 || names.Servers[0].String() != "192.0.2.1" || names.Search[0] != "s" || names.Options[0] != "o" {
 		t.Errorf("name service %+v, %v", names, err)
+	}
+	if dirs := c.cdiDirs(); len(dirs) != 1 || dirs[0] != "/cdi" {
+		t.Errorf("CDI directories %q", dirs)
 	}
 	if p := c.pools(); len(p) != 1 || p[0].Base.String() != "10.9.0.0/16" || p[0].Size != 24 {
 		t.Errorf("pools %v", p)

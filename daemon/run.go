@@ -139,7 +139,7 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	}
 	eng, err := engine.Open(ctx, engine.Config{
 		DataRoot: cfg.DataRoot, RunRoot: cfg.ExecRoot, Instance: cfg.instance(), InitPath: shim,
-		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, DNS: names, Version: version,
+		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, DNS: names, CDIDirs: cfg.cdiDirs(), Version: version,
 		Pools: cfg.pools(), InsecureRegistries: cfg.InsecureRegistries, RegistryMirrors: cfg.RegistryMirrors,
 	}, rt, nets, vols)
 	if err != nil {

@@ -33,6 +33,7 @@ type Config struct {
 	LogDriver string
 	LogOpts   map[string]string
 	DNS       network.DNS // likewise, each of its lists
+	CDIDirs   []string    // where CDI specifications of devices are
 	// BuildCache is how many bytes builds may keep to be faster the next time.
 	BuildCache int64
 	Version    string

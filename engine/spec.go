@@ -20,7 +20,7 @@ func (e *Engine) specInput(c *ctr, rec *record, netns string) (spec.Input, error
 	h := &rec.HostConfig
 	in := spec.Input{
 		ID: rec.ID, Config: rec.Config, Host: *h, Netns: netns, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
-		CgroupsPath: "/" + e.cgroupParent() + "/" + rec.ID, InitPath: e.cfg.InitPath, Facts: e.facts,
+		CgroupsPath: "/" + e.cgroupParent() + "/" + rec.ID, InitPath: e.cfg.InitPath, CDIDirs: e.cfg.CDIDirs, Facts: e.facts,
 		Mounts: specMounts(rec, e.files(c, rec)),
 	}
 	if h.IpcMode.IsShareable() {

@@ -28,6 +28,7 @@ func Check(cfg container.Config, h container.HostConfig, f Facts) (warnings []st
 		checkOOMScoreAdj(h, f),
 		checkSysctls(h),
 		checkAnnotations(h),
+		checkDeviceRequests(h),
 	} {
 		if err != nil {
 			return nil, err

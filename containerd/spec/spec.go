@@ -44,6 +44,8 @@ type Input struct {
 	CgroupsPath string
 	InitPath    string // the init binary on the host, needed when Host.Init is true
 
+	CDIDirs []string // where CDI specifications are, for Host.DeviceRequests
+
 	Facts Facts
 }
 
@@ -57,8 +59,8 @@ type Mount struct {
 }
 
 // Build returns the specification of in. Besides in it reads /etc/passwd and
-// /etc/group below in.Rootfs, the devices asked for, and a seccomp profile
-// that is given as a path. What cannot be honoured is an
+// /etc/group below in.Rootfs, the devices asked for and their CDI
+// specifications, and a seccomp profile that is given as a path. What cannot be honoured is an
 // errdefs.ErrInvalidArgument.
 func Build(in Input) (*specs.Spec, error) {
 	if _, err := Check(in.Config, in.Host, in.Facts); err != nil {
@@ -94,6 +96,9 @@ func Build(in Input) (*specs.Spec, error) {
 		return nil, err
 	}
 	if err := addDevices(s, in.Host); err != nil {
+		return nil, err
+	}
+	if err := injectDevices(s, in.Host, in.CDIDirs); err != nil {
 		return nil, err
 	}
 	if s.Linux.Seccomp, err = sec.seccompProfile(s, in.Host.Privileged, in.Facts); err != nil {
