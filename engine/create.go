@@ -214,11 +214,8 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 	if rec.Networks, err = e.attachments(nets, host); err != nil {
 		return err
 	}
-	if cfg.Hostname == "" && !host.NetworkMode.IsContainer() {
-		cfg.Hostname = short(rec.ID)
-		if host.NetworkMode.IsHost() || host.UTSMode.IsHost() {
-			cfg.Hostname, _ = os.Hostname()
-		}
+	if cfg.Hostname == "" {
+		cfg.Hostname = e.hostname(rec)
 	}
 	if host.RestartPolicy.Name == "" {
 		host.RestartPolicy.Name = container.RestartPolicyDisabled
@@ -227,6 +224,23 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 		return fmt.Errorf("can't create 'AutoRemove' container with restart policy: %w", errdefs.ErrInvalidArgument)
 	}
 	return checkHealth(cfg.Healthcheck)
+}
+
+// hostname is the name of a container that was given none: who shares another's
+// network goes by its name, who shares the host's by the host's.
+func (e *Engine) hostname(rec *record) string {
+	mode := rec.HostConfig.NetworkMode
+	if owner, err := e.find(mode.ConnectedContainer()); err == nil && mode.IsContainer() {
+		r := owner.record()
+		rec.Config.Domainname = r.Config.Domainname
+		return r.Config.Hostname
+	}
+	if mode.IsHost() || rec.HostConfig.UTSMode.IsHost() {
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+	}
+	return short(rec.ID)
 }
 
 // resolveModes turns names in container:X modes into IDs, so that a rename of
