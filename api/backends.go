@@ -17,6 +17,8 @@ type backends struct {
 	execs       execs
 	images      imageStore
 	imageSource imageSource
+	archives    imageArchives
+	disk        diskUsage
 	volumes     volumeStore
 	networks    networkStore
 	networker   networker
@@ -31,7 +33,7 @@ type backends struct {
 // own, as clients show it.
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
-		lifecycle: e, control: e, inspector: e, updater: e, meter: e, logs: e, attacher: e, execs: e, images: e, imageSource: e,
+		lifecycle: e, control: e, inspector: e, updater: e, meter: e, logs: e, attacher: e, execs: e, images: e, imageSource: e, archives: e, disk: e,
 		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e, builds: e,
 	}, version))
 }

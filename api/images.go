@@ -2,52 +2,57 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	"gantry/engine"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-	"github.com/distribution/reference"
-	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/api/types/jsonstream"
-	"github.com/moby/moby/api/types/registry"
 )
 
 // imageStore keeps images.
 type imageStore interface {
-	ListImages(ctx context.Context, f engine.Filters) ([]image.Summary, error)
-	InspectImage(ctx context.Context, ref string) (image.InspectResponse, error)
+	ListImages(ctx context.Context, o engine.ImageListOptions) ([]image.Summary, error)
+	InspectImage(ctx context.Context, ref string, o engine.ImageInspectOptions) (image.InspectResponse, error)
 	TagImage(ctx context.Context, ref, target string) error
-	RemoveImage(ctx context.Context, ref string, force bool) ([]image.DeleteResponse, error)
+	RemoveImage(ctx context.Context, ref string, o engine.ImageRemoveOptions) ([]image.DeleteResponse, error)
+	PruneImages(ctx context.Context, f engine.Filters) (image.PruneReport, error)
 }
 
 // imageSource brings images in.
 type imageSource interface {
 	PullImage(ctx context.Context, ref, platform string, auth engine.Auth, progress func(engine.Progress)) error
-	LoadImages(ctx context.Context, archive io.Reader, progress func(engine.Progress)) ([]string, error)
+	RepositoryTags(ctx context.Context, repository string, auth engine.Auth) ([]string, error)
 	CommitContainer(ctx context.Context, ref string, opts engine.CommitOptions) (id string, err error)
+}
+
+// imageArchives reads and writes images as archives.
+type imageArchives interface {
+	ImageHistory(ctx context.Context, ref, platform string) ([]image.HistoryResponseItem, error)
+	LoadImages(ctx context.Context, archive io.Reader, platform string, progress func(engine.Progress)) ([]engine.LoadedImage, error)
+	SaveImages(ctx context.Context, refs []string, platform string) (save func(io.Writer) error, err error)
+	ImportImage(ctx context.Context, body io.Reader, o engine.ImportOptions, progress func(engine.Progress)) (id string, err error)
 }
 
 type imageRoutes struct {
 	imageStore
 	imageSource
+	imageArchives
 }
 
 // Image names hold slashes: the parts of a path after a name are told by its end.
 func (i imageRoutes) routes() []route {
 	return []route{
 		{"GET /images/json", i.list},
-		{"GET /images/{name...}", i.byEnd(map[string]namedHandler{"/json": i.inspect})},
-		{"POST /images/create", i.pull},
+		{"GET /images/get", i.saveSeveral},
+		{"GET /images/{name...}", i.byEnd(map[string]namedHandler{"/json": i.inspect, "/history": i.history, "/get": i.saveOne})},
+		{"POST /images/create", i.create},
+		{"POST /images/prune", i.prune},
 		{"POST /images/load", i.load},
 		{"POST /images/{name...}", i.byEnd(map[string]namedHandler{"/tag": i.tag})},
 		{"DELETE /images/{name...}", i.remove},
@@ -82,7 +87,7 @@ func (i imageRoutes) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	items, err := i.ListImages(r.Context(), f)
+	items, err := i.ListImages(r.Context(), engine.ImageListOptions{Filters: f, SharedSize: flag(r, "shared-size"), Manifests: flag(r, "manifests")})
 	if err != nil {
 		return err
 	}
@@ -90,11 +95,45 @@ func (i imageRoutes) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i imageRoutes) inspect(w http.ResponseWriter, r *http.Request, name string) error {
-	got, err := i.InspectImage(r.Context(), name)
+	platform, err := platformOf(r, "platform")
+	if err != nil {
+		return err
+	}
+	manifests := flag(r, "manifests")
+	if manifests && platform != "" {
+		return badRequest("conflicting options: manifests and platform options cannot both be set")
+	}
+	got, err := i.InspectImage(r.Context(), name, engine.ImageInspectOptions{Platform: platform, Manifests: manifests})
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, got)
+}
+
+func (i imageRoutes) history(w http.ResponseWriter, r *http.Request, name string) error {
+	platform, err := platformOf(r, "platform")
+	if err != nil {
+		return err
+	}
+	items, err := i.ImageHistory(r.Context(), name, platform)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(items))
+}
+
+func (i imageRoutes) prune(w http.ResponseWriter, r *http.Request) error {
+	f, err := filters(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := changing(r)
+	defer cancel()
+	report, err := i.PruneImages(ctx, f)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, report)
 }
 
 func (i imageRoutes) tag(w http.ResponseWriter, r *http.Request, name string) error {
@@ -117,132 +156,16 @@ func (i imageRoutes) tag(w http.ResponseWriter, r *http.Request, name string) er
 func (i imageRoutes) remove(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := changing(r)
 	defer cancel()
-	removed, err := i.RemoveImage(ctx, r.PathValue("name"), flag(r, "force"))
+	platform, err := platformOf(r, "platforms")
+	if err != nil {
+		return err
+	}
+	// noprune is about parents that nothing names: there are none here
+	removed, err := i.RemoveImage(ctx, r.PathValue("name"), engine.ImageRemoveOptions{Force: flag(r, "force"), Platform: platform})
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, list(removed))
-}
-
-// pull answers with the engine's progress. An error before there is any has a
-// status of its own; a later one is the stream's last line.
-func (i imageRoutes) pull(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	if q.Get("fromSrc") != "" {
-		return notImplemented("POST /images/create with fromSrc (import)")
-	}
-	ref, err := pullReference(q.Get("fromImage"), q.Get("tag"))
-	if err != nil {
-		return err
-	}
-	auth, err := registryAuth(r.Header.Get(registry.AuthHeader))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := streaming(r)
-	defer cancel()
-	before, _ := i.InspectImage(ctx, ref.String()) // may well not exist
-	out := newOutbox(w, types.MediaTypeJSON)
-	defer out.close()
-	announce := sync.OnceFunc(func() {
-		out.put(jsonstream.Message{Status: "Pulling from " + reference.Path(ref), ID: tagOf(ref)})
-	})
-	err = i.PullImage(ctx, ref.String(), q.Get("platform"), auth, func(p engine.Progress) {
-		announce()
-		out.progress(p)
-	})
-	if err != nil {
-		return out.fail(err)
-	}
-	status := "Downloaded newer image for "
-	if after, err := i.InspectImage(ctx, ref.String()); err == nil && after.ID == before.ID {
-		status = "Image is up to date for "
-	}
-	out.put(jsonstream.Message{Status: "Status: " + status + reference.FamiliarString(ref)})
-	return nil
-}
-
-func pullReference(from, tag string) (reference.Named, error) {
-	if from == "" {
-		return nil, badRequest("parameter \"fromImage\": name the image to pull")
-	}
-	ref, err := reference.ParseNormalizedNamed(from)
-	if err != nil {
-		return nil, badRequest("image %q: %w", from, err)
-	}
-	if tag == "" {
-		if reference.IsNameOnly(ref) {
-			return nil, fmt.Errorf("image %q: pulling all tags of a repository is not implemented by Gantry, name one: %w", from, errdefs.ErrNotImplemented)
-		}
-		return ref, nil
-	}
-	separator := ":"
-	if strings.Contains(tag, ":") { // a digest
-		separator = "@"
-	}
-	full := reference.TrimNamed(ref).String() + separator + tag
-	if ref, err = reference.ParseNormalizedNamed(full); err != nil {
-		return nil, badRequest("image %q: %w", full, err)
-	}
-	return ref, nil
-}
-
-func tagOf(ref reference.Named) string {
-	if t, ok := ref.(reference.Tagged); ok {
-		return t.Tag()
-	}
-	return ""
-}
-
-// registryAuth decodes the X-Registry-Auth header: JSON in URL-safe base64.
-// The header of an anonymous pull is empty or {}.
-func registryAuth(header string) (engine.Auth, error) {
-	if header == "" {
-		return engine.Auth{}, nil
-	}
-	var c registry.AuthConfig
-	b, err := base64.URLEncoding.DecodeString(header)
-	if err != nil {
-		b, err = base64.RawURLEncoding.DecodeString(header)
-	}
-	if err == nil && len(b) > 0 {
-		err = json.Unmarshal(b, &c)
-	}
-	if err != nil {
-		return engine.Auth{}, badRequest("header %s cannot be read: %w", registry.AuthHeader, err)
-	}
-	if c.Username == "" && c.Auth != "" {
-		if userPassword, err := base64.StdEncoding.DecodeString(c.Auth); err == nil {
-			c.Username, c.Password, _ = strings.Cut(string(userPassword), ":")
-		}
-	}
-	return engine.Auth{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken}, nil
-}
-
-func (i imageRoutes) load(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := streaming(r)
-	defer cancel()
-	// progress goes out while the archive comes in; a connection that was used
-	// so cannot serve another request unless all of the body was read
-	w.Header().Set("Connection", "close")
-	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
-		return err
-	}
-	out := newOutbox(w, types.MediaTypeJSON)
-	defer out.close()
-	progress := out.progress
-	if flag(r, "quiet") {
-		progress = func(engine.Progress) {}
-	}
-	names, err := i.LoadImages(ctx, r.Body, progress)
-	if err != nil {
-		return out.fail(err)
-	}
-	io.Copy(io.Discard, r.Body) // what stands behind an archive's end
-	for _, name := range names {
-		out.put(jsonstream.Message{Stream: "Loaded image: " + name + "\n"})
-	}
-	return nil
 }
 
 func (i imageRoutes) commit(w http.ResponseWriter, r *http.Request) error {

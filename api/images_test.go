@@ -25,7 +25,8 @@ import (
 type library struct {
 	refuser
 	pull   func(ctx context.Context, ref, platform string, auth engine.Auth, progress func(engine.Progress)) error
-	load   func(archive io.Reader, progress func(engine.Progress)) ([]string, error)
+	load   func(archive io.Reader, progress func(engine.Progress)) ([]engine.LoadedImage, error)
+	save   func(to io.Writer) error
 	commit func(ref string, o engine.CommitOptions)
 	asked  *[]string
 }
@@ -33,14 +34,25 @@ type library struct {
 func (l library) PullImage(ctx context.Context, ref, platform string, auth engine.Auth, progress func(engine.Progress)) error {
 	return l.pull(ctx, ref, platform, auth, progress)
 }
-func (l library) LoadImages(_ context.Context, archive io.Reader, progress func(engine.Progress)) ([]string, error) {
+func (l library) LoadImages(_ context.Context, archive io.Reader, platform string, progress func(engine.Progress)) ([]engine.LoadedImage, error) {
 	return l.load(archive, progress)
+}
+func (l library) SaveImages(_ context.Context, refs []string, platform string) (func(io.Writer) error, error) {
+	*l.asked = append(*l.asked, fmt.Sprintf("save %s %s", refs, platform))
+	return l.save, nil
+}
+func (l library) ImageHistory(_ context.Context, ref, platform string) ([]image.HistoryResponseItem, error) {
+	*l.asked = append(*l.asked, "history "+ref+platform)
+	return nil, nil
+}
+func (l library) RepositoryTags(_ context.Context, repository string, _ engine.Auth) ([]string, error) {
+	return []string{repository + ":1", repository + ":2"}, nil
 }
 func (l library) CommitContainer(_ context.Context, ref string, o engine.CommitOptions) (string, error) {
 	l.commit(ref, o)
 	return "sha256:1", nil
 }
-func (l library) InspectImage(_ context.Context, ref string) (image.InspectResponse, error) {
+func (l library) InspectImage(_ context.Context, ref string, _ engine.ImageInspectOptions) (image.InspectResponse, error) {
 	*l.asked = append(*l.asked, "inspect "+ref)
 	return image.InspectResponse{ID: "sha256:2"}, nil
 }
@@ -48,8 +60,8 @@ func (l library) TagImage(_ context.Context, ref, target string) error {
 	*l.asked = append(*l.asked, "tag "+ref+" "+target)
 	return nil
 }
-func (l library) RemoveImage(_ context.Context, ref string, force bool) ([]image.DeleteResponse, error) {
-	*l.asked = append(*l.asked, fmt.Sprintf("remove %s %v", ref, force))
+func (l library) RemoveImage(_ context.Context, ref string, o engine.ImageRemoveOptions) ([]image.DeleteResponse, error) {
+	*l.asked = append(*l.asked, fmt.Sprintf("remove %s %v", ref, o.Force))
 	return []image.DeleteResponse{{Untagged: ref}}, nil
 }
 
@@ -58,7 +70,7 @@ func serveLibrary(t *testing.T, l library) *served {
 		l.asked = &[]string{}
 	}
 	b := refusing()
-	b.images, b.imageSource = l, l
+	b.images, b.imageSource, b.archives = l, l, l
 	return serveBackends(t, b)
 }
 
@@ -78,13 +90,13 @@ func TestImageNames(t *testing.T) {
 		if _, err := c.ImageRemove(testContext(t), name, moby.ImageRemoveOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"inspect " + name, "tag " + name + " registry.example:5000/x/y:2", "remove " + name + " true"}
+		if _, err := c.ImageHistory(testContext(t), name); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"inspect " + name, "tag " + name + " registry.example:5000/x/y:2", "remove " + name + " true", "history " + name}
 		if !slices.Equal(asked, want) {
 			t.Errorf("asked %q, want %q", asked, want)
 		}
-	}
-	if _, err := c.ImageHistory(testContext(t), "a/b"); !errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), "GET /images/{name}/history is not implemented by Gantry") {
-		t.Errorf("history: %v", err)
 	}
 }
 
@@ -96,13 +108,15 @@ func TestPullReference(t *testing.T) {
 		{"busybox:1", "", "docker.io/library/busybox:1"},
 		{"busybox", digest, "docker.io/library/busybox@" + digest},
 		{"localhost:5000/a", "2", "localhost:5000/a:2"},
+		{"busybox", "", "docker.io/library/busybox"}, // all tags
+		{"busybox@" + digest, "latest", "docker.io/library/busybox@" + digest},
 	} {
 		got, err := pullReference(c.from, c.tag)
 		if err != nil || got.String() != c.want {
 			t.Errorf("%q with tag %q is %v, %v, want %s", c.from, c.tag, got, err, c.want)
 		}
 	}
-	for from, is := range map[string]func(error) bool{"": errdefs.IsInvalidArgument, "UPPER": errdefs.IsInvalidArgument, "busybox": errdefs.IsNotImplemented} {
+	for from, is := range map[string]func(error) bool{"": errdefs.IsInvalidArgument, "UPPER": errdefs.IsInvalidArgument} {
 		if got, err := pullReference(from, ""); !is(err) {
 			t.Errorf("%q is %v, %v", from, got, err)
 		}
@@ -213,7 +227,7 @@ func TestRegistryAuthThatCannotBeRead(t *testing.T) {
 // An archive is read as it comes and never kept: while the client holds back
 // the rest, the beginning has been read and the client knows it.
 func TestLoadStreams(t *testing.T) {
-	s := serveLibrary(t, library{load: func(archive io.Reader, progress func(engine.Progress)) ([]string, error) {
+	s := serveLibrary(t, library{load: func(archive io.Reader, progress func(engine.Progress)) ([]engine.LoadedImage, error) {
 		first := make([]byte, 5)
 		if _, err := io.ReadFull(archive, first); err != nil {
 			return nil, err
@@ -221,7 +235,7 @@ func TestLoadStreams(t *testing.T) {
 		progress(engine.Progress{Status: "read " + string(first)})
 		rest, err := io.ReadAll(archive)
 		progress(engine.Progress{Status: fmt.Sprintf("read %d more", len(rest))})
-		return []string{"a:1", "b:2"}, err
+		return []engine.LoadedImage{{Name: "a:1"}, {ID: "sha256:2"}}, err
 	}})
 	archive, feed := io.Pipe()
 	go io.WriteString(feed, "first")
@@ -246,7 +260,7 @@ func TestLoadStreams(t *testing.T) {
 		}
 		rest = append(rest, m.Status+m.Stream)
 	}
-	if want := []string{"read 1048576 more", "Loaded image: a:1\n", "Loaded image: b:2\n"}; !slices.Equal(rest, want) {
+	if want := []string{"read 1048576 more", "Loaded image: a:1\n", "Loaded image ID: sha256:2\n"}; !slices.Equal(rest, want) {
 		t.Errorf("got %q, want %q", rest, want)
 	}
 }
@@ -254,12 +268,12 @@ func TestLoadStreams(t *testing.T) {
 // An archive need not be read to its end.
 func TestLoadStopsEarly(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		s := serveLibrary(t, library{load: func(archive io.Reader, progress func(engine.Progress)) ([]string, error) {
+		s := serveLibrary(t, library{load: func(archive io.Reader, progress func(engine.Progress)) ([]engine.LoadedImage, error) {
 			progress(engine.Progress{Status: "begun"})
 			if fails {
 				return nil, errors.New("not an archive")
 			}
-			return []string{"a:1"}, nil
+			return []engine.LoadedImage{{Name: "a:1"}}, nil
 		}})
 		c := s.client(t)
 		for range 3 {

@@ -29,7 +29,7 @@ func refusing() backends {
 
 func refusingWith(err error) backends {
 	r := refuser{err}
-	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, images: r, imageSource: r,
+	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, images: r, imageSource: r, archives: r, disk: r,
 		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
 }
 
@@ -91,21 +91,39 @@ func (r refuser) ResizeExec(context.Context, string, uint, uint) error { return 
 func (r refuser) InspectExec(context.Context, string) (container.ExecInspectResponse, error) {
 	return container.ExecInspectResponse{}, r.err
 }
-func (r refuser) ListImages(context.Context, engine.Filters) ([]image.Summary, error) {
+func (r refuser) ListImages(context.Context, engine.ImageListOptions) ([]image.Summary, error) {
 	return nil, r.err
 }
-func (r refuser) InspectImage(context.Context, string) (image.InspectResponse, error) {
+func (r refuser) InspectImage(context.Context, string, engine.ImageInspectOptions) (image.InspectResponse, error) {
 	return image.InspectResponse{}, r.err
 }
 func (r refuser) TagImage(context.Context, string, string) error { return r.err }
-func (r refuser) RemoveImage(context.Context, string, bool) ([]image.DeleteResponse, error) {
+func (r refuser) RemoveImage(context.Context, string, engine.ImageRemoveOptions) ([]image.DeleteResponse, error) {
 	return nil, r.err
+}
+func (r refuser) PruneImages(context.Context, engine.Filters) (image.PruneReport, error) {
+	return image.PruneReport{}, r.err
 }
 func (r refuser) PullImage(context.Context, string, string, engine.Auth, func(engine.Progress)) error {
 	return r.err
 }
-func (r refuser) LoadImages(context.Context, io.Reader, func(engine.Progress)) ([]string, error) {
+func (r refuser) RepositoryTags(context.Context, string, engine.Auth) ([]string, error) {
 	return nil, r.err
+}
+func (r refuser) ImageHistory(context.Context, string, string) ([]image.HistoryResponseItem, error) {
+	return nil, r.err
+}
+func (r refuser) LoadImages(context.Context, io.Reader, string, func(engine.Progress)) ([]engine.LoadedImage, error) {
+	return nil, r.err
+}
+func (r refuser) SaveImages(context.Context, []string, string) (func(io.Writer) error, error) {
+	return nil, r.err
+}
+func (r refuser) ImportImage(context.Context, io.Reader, engine.ImportOptions, func(engine.Progress)) (string, error) {
+	return "", r.err
+}
+func (r refuser) DiskUsage(context.Context, []system.DiskUsageObject) (system.DiskUsage, error) {
+	return system.DiskUsage{}, r.err
 }
 func (r refuser) CommitContainer(context.Context, string, engine.CommitOptions) (string, error) {
 	return "", r.err

@@ -69,7 +69,7 @@ func start(t *testing.T) *host {
 	if err := busybox.Archive(&archive, "busybox:test"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rt.Load(ctx, &archive, nil); err != nil {
+	if _, err := rt.Load(ctx, &archive, containerd.LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return &host{t: t, ctx: ctx, rt: rt, b: b, net: m}

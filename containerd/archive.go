@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,11 +12,14 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/moby/go-archive/compression"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
+
+// maxIndex bounds what of an archive is read into memory, in bytes.
+const maxIndex = 20 << 20
 
 // Loaded is one image that Load found.
 type Loaded struct {
@@ -23,14 +27,21 @@ type Loaded struct {
 	ID   string
 }
 
+// LoadOptions says what is loaded of an archive, and who hears of it.
+type LoadOptions struct {
+	Platform string // such as linux/arm64; the host's, else any, when empty
+	Progress func(Progress)
+}
+
 // Load reads an archive as docker save, skopeo or buildah write it (Docker's
-// or OCI's format, plain or compressed with gzip or zstd), and unpacks its
-// images.
-func (r *Runtime) Load(ctx context.Context, from io.Reader, progress func(Progress)) ([]Loaded, error) {
+// or OCI's format, plain or compressed with gzip, bzip2, xz or zstd), and
+// unpacks its images. An image has its name only when all of it is here.
+func (r *Runtime) Load(ctx context.Context, from io.Reader, o LoadOptions) ([]Loaded, error) {
 	ctx, done, err := r.lease(r.with(ctx), "")
 	if err != nil {
 		return nil, err
 	}
+	defer r.garbage.request() // the archive's own index, other platforms, what failed
 	defer done()
 	index, err := r.importArchive(ctx, from)
 	if err != nil {
@@ -41,7 +52,7 @@ func (r *Runtime) Load(ctx context.Context, from io.Reader, progress func(Progre
 		if isAttestation(m) {
 			continue
 		}
-		l, err := r.loadOne(ctx, m, progress)
+		l, err := r.loadOne(ctx, m, o)
 		if err != nil {
 			return out, err
 		}
@@ -63,10 +74,14 @@ func (r *Runtime) importArchive(ctx context.Context, from io.Reader) (index ocis
 	// Blobs are stored under their names in the archive until they are whole:
 	// two archives with the same names would be in each other's way.
 	r.loading.Lock()
+	// Its JSON is read into memory, blobs are not.
 	desc, err := archive.ImportIndex(ctx, r.client.ContentStore(), stream)
 	r.loading.Unlock()
 	if err != nil {
 		return index, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	if desc.Size > maxIndex {
+		return index, fmt.Errorf("its index has %d bytes: %w", desc.Size, errdefs.ErrInvalidArgument)
 	}
 	b, err := content.ReadBlob(ctx, r.client.ContentStore(), desc)
 	if err != nil {
@@ -75,10 +90,13 @@ func (r *Runtime) importArchive(ctx context.Context, from io.Reader) (index ocis
 	return index, json.Unmarshal(b, &index)
 }
 
-func (r *Runtime) loadOne(ctx context.Context, target ocispec.Descriptor, progress report) (Loaded, error) {
+func (r *Runtime) loadOne(ctx context.Context, target ocispec.Descriptor, o LoadOptions) (Loaded, error) {
+	matcher, asked, err := r.loadable(ctx, target, o.Platform)
+	if err != nil {
+		return Loaded{}, err
+	}
 	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
-	matcher := platforms.Default()
-	if err := r.walk(ctx, target, matcher, here, progress); err != nil {
+	if err := r.walk(ctx, target, matcher, here, o.Progress); err != nil {
 		return Loaded{}, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
 	}
 	l := Loaded{Name: archiveName(target.Annotations)}
@@ -86,7 +104,7 @@ func (r *Runtime) loadOne(ctx context.Context, target ocispec.Descriptor, progre
 	if name == "" {
 		name = danglingPrefix + target.Digest.String()
 	}
-	img, err := readImage(ctx, r.client.ContentStore(), target, "")
+	img, err := readImage(ctx, r.client.ContentStore(), target, asked)
 	if err != nil {
 		return l, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
 	}
@@ -96,7 +114,28 @@ func (r *Runtime) loadOne(ctx context.Context, target ocispec.Descriptor, progre
 			return l, nil // it has a name, or is kept without one, already
 		}
 	}
-	return l, r.setName(ctx, name, target, "")
+	return l, r.setName(ctx, name, target, asked)
+}
+
+// loadable picks the platform of an archive's image: the one asked for, or the
+// host's, or, without that, its first; "" stands for the host's. ErrNotFound.
+func (r *Runtime) loadable(ctx context.Context, target ocispec.Descriptor, asked string) (platforms.MatchComparer, string, error) {
+	matcher, err := platform(asked)
+	if err != nil {
+		return nil, "", err
+	}
+	offered, err := images.Platforms(ctx, r.client.ContentStore(), target)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return nil, "", fmt.Errorf("image %q of the archive: %w", target.Digest, err)
+	}
+	offered = slices.DeleteFunc(offered, func(p ocispec.Platform) bool { return p.OS == "unknown" })
+	if len(offered) == 0 || slices.ContainsFunc(offered, matcher.Match) {
+		return matcher, asked, nil
+	}
+	if asked != "" {
+		return nil, "", fmt.Errorf("requested platform (%s) was not found in image %q of the archive: %w", asked, cmp.Or(FamiliarName(archiveName(target.Annotations)), target.Digest.String()), errdefs.ErrNotFound)
+	}
+	return platforms.Only(offered[0]), platforms.Format(offered[0]), nil
 }
 
 // isAttestation recognises what BuildKit puts beside images.
@@ -121,27 +160,4 @@ func archiveName(annotations map[string]string) string {
 		return ""
 	}
 	return full
-}
-
-// Save writes images as docker save does: an OCI archive that also has
-// Docker's manifest.json. Images that are given by ID are saved without names.
-func (r *Runtime) Save(ctx context.Context, to io.Writer, refs []string) error {
-	ctx = r.with(ctx)
-	store := r.client.ContentStore()
-	var opts []archive.ExportOpt
-	for _, ref := range refs {
-		img, err := r.Image(ctx, ref)
-		if err != nil {
-			return err
-		}
-		var names []string
-		if name, err := NormalizeReference(ref); err == nil && slices.Contains(img.Names, name) {
-			names = []string{name}
-		}
-		opts = append(opts, archive.WithManifest(img.descriptor, names...))
-	}
-	if err := archive.Export(ctx, store, to, opts...); err != nil {
-		return fmt.Errorf("saving images %q: %w", refs, err)
-	}
-	return nil
 }

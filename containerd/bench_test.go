@@ -27,7 +27,7 @@ func benchRuntime(b *testing.B) (*containerd.Runtime, containerd.Config) {
 	if err := busybox.Archive(&a, "busybox"); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := r.Load(context.Background(), &a, nil); err != nil {
+	if _, err := r.Load(context.Background(), &a, containerd.LoadOptions{}); err != nil {
 		b.Fatal(err)
 	}
 	return r, cfg

@@ -44,7 +44,7 @@ func childMain(mode string, conf []byte) error {
 	if err := busybox.Archive(&b, "busybox"); err != nil {
 		return err
 	}
-	if _, err := r.Load(ctx, &b, nil); err != nil {
+	if _, err := r.Load(ctx, &b, containerd.LoadOptions{}); err != nil {
 		return err
 	}
 	up := func(id string, args ...string) error {

@@ -194,7 +194,7 @@ func (h *host) load(ref string, opts ...busybox.Option) *containerd.Image {
 	h.t.Helper()
 	var b bytes.Buffer
 	h.must(busybox.Archive(&b, ref, opts...))
-	_, err := h.Load(h.ctx, &b, nil)
+	_, err := h.Load(h.ctx, &b, containerd.LoadOptions{})
 	h.must(err)
 	img, err := h.Image(h.ctx, ref)
 	h.must(err)

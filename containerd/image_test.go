@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/klauspost/compress/zstd"
 	imagespec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 
 	"gantry/containerd"
 	"gantry/tests/busybox"
@@ -75,11 +76,12 @@ func TestLoadFormats(t *testing.T) {
 	}
 	for name, archive := range map[string]io.Reader{
 		"oci": bytes.NewReader(oci.Bytes()), "docker": bytes.NewReader(docker.Bytes()), "oci.gz": gz(oci.Bytes()), "docker.zst": zst(docker.Bytes()),
+		"oci.xz": command(t, oci.Bytes(), "xz", "-0"), "docker.bz2": command(t, docker.Bytes(), "bzip2", "-1"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t)
 			progress := map[string]bool{}
-			loaded, err := h.Load(h.ctx, archive, func(p containerd.Progress) { progress[p.Status] = true })
+			loaded, err := h.Load(h.ctx, archive, containerd.LoadOptions{Progress: func(p containerd.Progress) { progress[p.Status] = true }})
 			h.must(err)
 			if len(loaded) != 1 || loaded[0].Name != "example.com/a/b:1" {
 				t.Fatalf("loaded %+v", loaded)
@@ -101,10 +103,22 @@ func TestLoadFormats(t *testing.T) {
 	}
 }
 
+// command is what a filter makes of b.
+func command(t *testing.T, b []byte, args ...string) io.Reader {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin = bytes.NewReader(b)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(out)
+}
+
 func TestLoadRubbish(t *testing.T) {
 	h := open(t)
 	for name, content := range map[string]string{"empty": "", "text": strings.Repeat("no archive ", 1000)} {
-		if _, err := h.Load(h.ctx, strings.NewReader(content), nil); !errdefs.IsInvalidArgument(err) {
+		if _, err := h.Load(h.ctx, strings.NewReader(content), containerd.LoadOptions{}); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -153,19 +167,32 @@ func TestTagAndRemove(t *testing.T) {
 	if got.ID != img.ID || !slices.Equal(got.Names, []string{"docker.io/library/busybox:latest", "example.com/x:1"}) {
 		t.Errorf("tagged %+v", got)
 	}
-	out, err := h.Remove(h.ctx, "busybox")
+	gone, err := h.Remove(h.ctx, containerd.Removal{ID: img.ID, Names: []string{"docker.io/library/busybox:latest"}})
 	h.must(err)
-	if !slices.Equal(out.Untagged, []string{"docker.io/library/busybox:latest"}) || len(out.Deleted) != 0 {
-		t.Errorf("removed %+v", out)
+	if len(gone) != 0 {
+		t.Errorf("removed %q", gone)
 	}
 	if _, err := h.Image(h.ctx, "busybox"); !errdefs.IsNotFound(err) {
 		t.Errorf("a removed name: %v", err)
 	}
+	all := containerd.Removal{ID: img.ID, Names: []string{"example.com/x:1", "example.com/y:1"}, Keep: true}
 	h.must(h.Tag(h.ctx, img.ID, "example.com/y:1"))
-	out, err = h.Remove(h.ctx, img.ID)
+	if gone, err = h.Remove(h.ctx, all); err != nil || len(gone) != 0 {
+		t.Errorf("removed %q, %v", gone, err)
+	}
+	got, err = h.Image(h.ctx, img.ID)
 	h.must(err)
-	if !slices.Equal(out.Untagged, []string{"example.com/x:1", "example.com/y:1"}) || !slices.Equal(out.Deleted, []string{img.ID}) {
-		t.Errorf("removed %+v", out)
+	if len(got.Names) != 0 {
+		t.Errorf("kept without a name: %+v", got)
+	}
+	store, err := h.StoreSize(h.ctx)
+	h.must(err)
+	if disk := usage(t, h.cfg.Root); store < 1<<20 || store > disk+disk/10 {
+		t.Errorf("the store has %d bytes, the disk %d", store, disk)
+	}
+	all.Keep = false
+	if gone, err = h.Remove(h.ctx, all); err != nil || !slices.Equal(gone, []string{img.ID}) {
+		t.Errorf("removed %q, %v", gone, err)
 	}
 	keys, err := h.Snapshots(h.ctx)
 	h.must(err)
@@ -175,8 +202,11 @@ func TestTagAndRemove(t *testing.T) {
 	if left := usage(t, h.cfg.Root); left > full-2<<20 {
 		t.Errorf("%d bytes on disk, with the image %d", left, full)
 	}
-	if _, err := h.Remove(h.ctx, img.ID); !errdefs.IsNotFound(err) {
-		t.Errorf("removing it again: %v", err)
+	if gone, err = h.Remove(h.ctx, all); err != nil || len(gone) != 0 {
+		t.Errorf("removing it again: %q, %v", gone, err)
+	}
+	if store, err = h.StoreSize(h.ctx); err != nil || store != 0 {
+		t.Errorf("the store has %d bytes, %v", store, err)
 	}
 }
 
@@ -202,8 +232,8 @@ func TestNameMoves(t *testing.T) {
 	if again.ID != old.ID {
 		t.Errorf("busybox is %s, want %s", again.ID, old.ID)
 	}
-	if _, err := h.Remove(h.ctx, now.ID); err != nil {
-		t.Error(err)
+	if gone, err := h.Remove(h.ctx, containerd.Removal{ID: now.ID}); err != nil || len(gone) != 1 {
+		t.Errorf("removed %q, %v", gone, err)
 	}
 	all, err := h.Images(h.ctx)
 	h.must(err)
@@ -217,33 +247,111 @@ func TestNameMoves(t *testing.T) {
 	}
 }
 
+// saved writes what names mean into a file.
+func (h *host) saved(names ...string) string {
+	h.t.Helper()
+	var list []containerd.Saved
+	for _, n := range names {
+		found, err := h.FindSaved(h.ctx, n)
+		h.must(err)
+		list = append(list, found...)
+	}
+	file := filepath.Join(h.t.TempDir(), "a.tar")
+	f, err := os.Create(file)
+	h.must(err)
+	h.must(h.Save(h.ctx, f, list))
+	h.must(f.Close())
+	return file
+}
+
 // What Save writes, Load and skopeo read.
 func TestSave(t *testing.T) {
 	h := open(t)
 	img := h.load("example.com/a:1", described()...)
-	file := filepath.Join(t.TempDir(), "a.tar")
-	f, err := os.Create(file)
-	h.must(err)
-	h.must(h.Save(h.ctx, f, []string{"example.com/a:1"}))
-	h.must(f.Close())
+	file := h.saved("example.com/a:1")
 	for _, format := range []string{"docker-archive:", "oci-archive:"} {
 		out, err := exec.Command("skopeo", "inspect", "--raw", "--config", format+file).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "ONBUILD") && !strings.Contains(string(out), "OnBuild") {
 			t.Errorf("%s %v: %s", format, err, out)
 		}
 	}
-	_, err = h.Remove(h.ctx, "example.com/a:1")
+	_, err := h.Remove(h.ctx, containerd.Removal{ID: img.ID, Names: img.Names})
 	h.must(err)
-	f, err = os.Open(file)
+	f, err := os.Open(file)
 	h.must(err)
 	defer f.Close()
-	loaded, err := h.Load(h.ctx, f, nil)
+	loaded, err := h.Load(h.ctx, f, containerd.LoadOptions{})
 	h.must(err)
 	if len(loaded) != 1 || loaded[0].Name != "example.com/a:1" || loaded[0].ID != img.ID {
 		t.Errorf("loaded %+v", loaded)
 	}
-	if err := h.Save(h.ctx, io.Discard, []string{"nothing"}); !errdefs.IsNotFound(err) {
+	if _, err := h.FindSaved(h.ctx, "nothing"); !errdefs.IsNotFound(err) {
 		t.Errorf("saving nothing: %v", err)
+	}
+}
+
+// Of several names, in one archive, each finds its image.
+func TestSaveSeveral(t *testing.T) {
+	h := open(t)
+	a, b := h.load("example.com/a:1"), h.load("b", busybox.Env("B=1"))
+	h.must(h.Tag(h.ctx, a.ID, "example.com/a:2"))
+	c := h.load("example.com/c:1", busybox.Env("C=1"))
+	file := h.saved("example.com/a", "b", c.ID)
+	for ref, want := range map[string]string{
+		"docker-archive:" + file + ":example.com/a:1": a.ID, "docker-archive:" + file + ":example.com/a:2": a.ID, "docker-archive:" + file + ":b:latest": b.ID,
+		"oci-archive:" + file + ":1": a.ID, "oci-archive:" + file + ":2": a.ID, "oci-archive:" + file + ":latest": b.ID,
+	} {
+		out, err := exec.Command("skopeo", "inspect", "--raw", "--config", ref).CombinedOutput()
+		if got := digest.FromBytes(out).String(); err != nil || got != want {
+			t.Errorf("%s is %s, want %s: %v: %s", ref, got, want, err, out)
+		}
+	}
+	for _, img := range []*containerd.Image{a, b, c} {
+		_, err := h.Remove(h.ctx, containerd.Removal{ID: img.ID, Names: append(img.Names, "example.com/a:2")})
+		h.must(err)
+	}
+	f, err := os.Open(file)
+	h.must(err)
+	defer f.Close()
+	_, err = h.Load(h.ctx, f, containerd.LoadOptions{})
+	h.must(err)
+	for ref, want := range map[string]string{"example.com/a:1": a.ID, "example.com/a:2": a.ID, "b": b.ID, c.ID: c.ID} {
+		if img, err := h.Image(h.ctx, ref); err != nil || img.ID != want || ref == c.ID && len(img.Names) > 0 {
+			t.Errorf("%s: %+v, %v", ref, img, err)
+		}
+	}
+}
+
+// An imported archive, however compressed, is an image of one layer.
+func TestImport(t *testing.T) {
+	h := open(t)
+	dir := t.TempDir()
+	h.must(os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o600))
+	var config imagespec.DockerOCIImageConfig
+	config.Shell = []string{"/sh"}
+	for _, how := range []string{"--sparse", "--gzip", "--bzip2", "--xz", "--zstd"} {
+		b, err := exec.Command("tar", "-C", dir, how, "-cf", "-", "file").Output()
+		h.must(err)
+		id, err := h.Import(h.ctx, bytes.NewReader(b), containerd.ImportOptions{Reference: "made" + how, Comment: "why", Config: config})
+		if err != nil {
+			t.Errorf("%s: %v", how, err)
+			continue
+		}
+		img, err := h.Image(h.ctx, "made"+how)
+		h.must(err)
+		if img.ID != id || len(img.DiffIDs) != 1 || len(img.History) != 1 || img.History[0].Comment != "why" || img.OS != "linux" || img.Architecture == "" || img.Config.Shell[0] != "/sh" {
+			t.Errorf("%s: imported %+v", how, img)
+		}
+		h.create("x"+how[2:], "", "made"+how, "true")
+		if got := h.read("x"+how[2:], "file"); got != "content" {
+			t.Errorf("%s: the file holds %q", how, got)
+		}
+	}
+	if id, err := h.Import(h.ctx, strings.NewReader(strings.Repeat("no archive ", 1000)), containerd.ImportOptions{Reference: "rubbish"}); err == nil {
+		t.Errorf("rubbish became image %s", id)
+	}
+	if _, err := h.Image(h.ctx, "rubbish"); !errdefs.IsNotFound(err) {
+		t.Errorf("after importing rubbish: %v", err)
 	}
 }
 
@@ -258,7 +366,7 @@ func TestCommit(t *testing.T) {
 			}
 			var b bytes.Buffer
 			h.must(write(&b, name, described()...))
-			_, err := h.Load(h.ctx, &b, nil)
+			_, err := h.Load(h.ctx, &b, containerd.LoadOptions{})
 			h.must(err)
 			base, err := h.Image(h.ctx, name)
 			h.must(err)

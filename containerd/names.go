@@ -3,10 +3,12 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/hashicorp/go-multierror"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -74,68 +76,75 @@ func (r *Runtime) Tag(ctx context.Context, ref, name string) error {
 		return err
 	}
 	if strings.Contains(name, "@") {
-		return fmt.Errorf("image name %q: a name with a digest cannot be given: %w", name, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("refusing to create a tag with a digest reference: %w", errdefs.ErrInvalidArgument)
 	}
-	return r.setName(ctx, name, img.target, img.asked)
+	return r.setName(ctx, name, img.Descriptor, img.asked)
 }
 
-// Removed is what Remove did: names taken away, and images that are gone.
-type Removed struct {
-	Untagged []string // complete references
-	Deleted  []string // IDs
+// Removal says which names an image loses. An image without a name is deleted,
+// unless Keep is set: then it stays without one, for the containers that use it.
+type Removal struct {
+	ID    string   // the image
+	Names []string // complete references, of its Names and Pinned
+	Keep  bool
 }
 
-// Remove takes a name away from an image, or, for an ID, all its names; an
-// image without a name is deleted, and its content leaves the disk before
-// Remove returns. Whether containers use it is the caller's to check.
-// ErrNotFound.
-func (r *Runtime) Remove(ctx context.Context, ref string) (Removed, error) {
+// Remove takes names away from images and returns the IDs of those that it
+// deleted; their content has left the disk then. Whether containers use them
+// is the caller's to check. Names that are gone already are no error.
+func (r *Runtime) Remove(ctx context.Context, removals ...Removal) (deleted []string, err error) {
 	ctx = r.with(ctx)
-	img, err := r.Image(ctx, ref)
-	if err != nil {
-		return Removed{}, err
-	}
 	r.naming.Lock()
 	defer r.naming.Unlock()
 	defer r.parsed.removed()
+	var errs *multierror.Error
+	for _, rm := range removals {
+		gone, err := r.removeNames(ctx, rm)
+		if err != nil {
+			errs = multierror.Append(errs, fmt.Errorf("removing image %q: %w", rm.ID, err))
+		}
+		if gone {
+			deleted = append(deleted, rm.ID)
+		}
+	}
+	if len(deleted) > 0 {
+		errs = multierror.Append(errs, r.collect(ctx))
+	}
+	return deleted, errs.ErrorOrNil()
+}
+
+func (r *Runtime) removeNames(ctx context.Context, rm Removal) (gone bool, err error) {
 	store := r.client.ImageService()
 	records, err := store.List(ctx)
 	if err != nil {
-		return Removed{}, fmt.Errorf("names of image %q: %w", ref, err)
+		return false, err
 	}
-	only, err := NormalizeReference(ref)
-	if err != nil {
-		only = ""
-	}
-	var mine []string
-	isName := false
+	var mine, taken []images.Image
 	for _, rec := range records {
-		if parsed, err := r.parse(ctx, rec); err != nil || parsed.ID != img.ID {
+		if parsed, err := r.parse(ctx, rec); err != nil || parsed.ID != rm.ID {
 			continue
 		}
-		mine = append(mine, rec.Name)
-		isName = isName || rec.Name == only
+		mine = append(mine, rec)
+		if slices.Contains(rm.Names, rec.Name) || strings.HasPrefix(rec.Name, danglingPrefix) {
+			taken = append(taken, rec)
+		}
 	}
-	var out Removed
-	var last images.DeleteOpt
-	for i, name := range mine {
-		if isName && name != only {
+	last := len(mine) > 0 && len(taken) == len(mine)
+	if last && rm.Keep {
+		kept := images.Image{Name: danglingPrefix + mine[0].Target.Digest.String(), Target: mine[0].Target, Labels: mine[0].Labels}
+		if _, err := store.Create(ctx, kept); err != nil && !errdefs.IsAlreadyExists(err) {
+			return false, err
+		}
+	}
+	var errs *multierror.Error
+	for _, rec := range taken {
+		if strings.HasPrefix(rec.Name, danglingPrefix) && (rm.Keep || !last) {
 			continue
 		}
-		opts := []images.DeleteOpt{}
-		if len(mine) == 1 || !isName && i == len(mine)-1 {
-			last = images.SynchronousDelete()
-			opts = append(opts, last)
-		}
-		if err := store.Delete(ctx, name, opts...); err != nil && !errdefs.IsNotFound(err) {
-			return out, fmt.Errorf("removing image %q: %w", name, err)
-		}
-		if !strings.HasPrefix(name, danglingPrefix) {
-			out.Untagged = append(out.Untagged, name)
+		if err := store.Delete(ctx, rec.Name); err != nil && !errdefs.IsNotFound(err) {
+			errs = multierror.Append(errs, err)
 		}
 	}
-	if last != nil {
-		out.Deleted = []string{img.ID}
-	}
-	return out, nil
+	err = errs.ErrorOrNil()
+	return last && !rm.Keep && err == nil, err
 }

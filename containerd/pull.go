@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	target, err := r.download(ctx, resolver, name, matcher, o.Progress)
+	target, err := r.download(ctx, resolver, name, matcher, cmp.Or(o.Platform, platforms.DefaultString()), o.Progress)
 	if err != nil {
 		return nil, err // the lease stays, for the next attempt
 	}
@@ -89,7 +90,7 @@ func platform(s string) (platforms.MatchComparer, error) {
 	return platforms.Only(p), nil
 }
 
-func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name string, matcher platforms.MatchComparer, tell report) (ocispec.Descriptor, error) {
+func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name string, matcher platforms.MatchComparer, asked string, tell report) (ocispec.Descriptor, error) {
 	_, target, err := resolver.Resolve(ctx, name)
 	if err != nil {
 		return target, registryError(name, err)
@@ -106,7 +107,7 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 	f := fetch{store: r.client.ContentStore(), fetcher: fetcher, tell: tell}
 	if err := r.walk(ctx, target, matcher, images.Handlers(f, source), tell); err != nil {
 		if errdefs.IsNotFound(err) {
-			return target, fmt.Errorf("image %q: the registry has it, but not for this platform or not whole: %w", FamiliarName(name), err)
+			return target, fmt.Errorf("image %q: no matching manifest for %s in the manifest list entries: no match for platform in manifest, or it is not whole: %w", FamiliarName(name), asked, err)
 		}
 		return target, registryError(name, err)
 	}
@@ -147,11 +148,34 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 	if err := remotes.Fetch(ctx, f.store, get, desc); err != nil && !errdefs.IsAlreadyExists(err) {
 		return nil, err
 	}
+	if images.IsManifestType(desc.MediaType) {
+		if err := f.announce(ctx, desc); err != nil {
+			return nil, err
+		}
+	}
 	if exists {
 		return nil, nil
 	}
 	tell.tell(Progress{ID: layerID(desc), Status: "Download complete", Current: desc.Size, Total: desc.Size})
 	return nil, nil
+}
+
+// announce tells of a manifest's layers that are to come, all at once: later
+// ones wait for their turn.
+func (f fetch) announce(ctx context.Context, manifest ocispec.Descriptor) error {
+	children, err := images.Children(ctx, f.store, manifest)
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		if !images.IsLayerType(c.MediaType) {
+			continue
+		}
+		if _, err := f.store.Info(ctx, c.Digest); errdefs.IsNotFound(err) {
+			f.tell.tell(Progress{ID: layerID(c), Status: "Pulling fs layer"})
+		}
+	}
+	return nil
 }
 
 // countingReader tells how far a download is. A resumed one begins with a Seek.

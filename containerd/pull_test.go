@@ -138,7 +138,7 @@ func TestPull(t *testing.T) {
 			continue
 		}
 		layers++
-		if got := strings.Join(list, ", "); got != "Downloading, Download complete, Extracting, Pull complete" || s.bytes[id] == 0 {
+		if got := strings.Join(list, ", "); got != "Pulling fs layer, Downloading, Download complete, Extracting, Pull complete" || s.bytes[id] == 0 {
 			t.Errorf("layer %s: %s of %d bytes", id, got, s.bytes[id])
 		}
 	}
@@ -196,8 +196,8 @@ func TestPullErrors(t *testing.T) {
 		want func(error) bool
 		text string
 	}{
-		{addr + "/app:2", containerd.Auth{}, errdefs.IsNotFound, "no such image"},
-		{addr + "/none:1", containerd.Auth{}, errdefs.IsNotFound, "no such image"},
+		{addr + "/app:2", containerd.Auth{}, errdefs.IsNotFound, "manifest unknown"},
+		{addr + "/none:1", containerd.Auth{}, errdefs.IsNotFound, "manifest unknown"},
 		{open401 + "/app:1", containerd.Auth{}, errdefs.IsUnauthorized, "login"},
 		{open401 + "/app:1", containerd.Auth{Username: "user", Password: "wrong"}, errdefs.IsUnauthorized, "401"},
 		{dead.Addr().String() + "/app:1", containerd.Auth{}, errdefs.IsUnavailable, "cannot be reached"},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -46,9 +47,9 @@ func registryError(name string, err error) error {
 	)
 	switch {
 	case errors.Is(err, errdefs.ErrNotFound):
-		return fmt.Errorf("image %q: registry %q has no such image: %w", image, registry, errdefs.ErrNotFound)
+		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q has no such image: %w", image, registry, errdefs.ErrNotFound)
 	case errors.Is(err, docker.ErrInvalidAuthorization):
-		return say(errdefs.ErrUnauthenticated, "denies access; the repository does not exist or needs a login")
+		return denied(image, registry, err.Error(), errdefs.ErrUnauthenticated)
 	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
 		return say(errdefs.ErrFailedPrecondition, "has a certificate that is not trusted; put its CA into certs.d or list it in insecure-registries")
 	case errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
@@ -85,5 +86,20 @@ func statusError(image, registry string, s remoteerrors.ErrUnexpectedStatus) err
 	if json.Unmarshal(s.Body, &body) == nil && len(body.Errors) > 0 {
 		message += ": " + body.Errors[0].Code + ": " + body.Errors[0].Message
 	}
+	switch s.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return denied(image, registry, message, class)
+	case http.StatusNotFound:
+		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q answers %s: %w", image, registry, message, class)
+	}
 	return fmt.Errorf("image %q: registry %q answers %s: %w", image, registry, message, class)
+}
+
+// denied has dockerd's words, which clients look for.
+func denied(image, registry, answer string, class error) error {
+	repository, _, _ := strings.Cut(image, "@")
+	if i := strings.LastIndex(repository, ":"); i > strings.LastIndex(repository, "/") {
+		repository = repository[:i]
+	}
+	return fmt.Errorf("pull access denied for %s, repository does not exist or may require 'docker login': registry %q: %s: %w", repository, registry, answer, class)
 }

@@ -62,6 +62,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 			errs = multierror.Append(errs, r.RemoveExitRecord(id))
 		}
 	}
+	errs = multierror.Append(errs, r.sweepLeases(ctx))
 	if r.server != nil {
 		errs = multierror.Append(errs, r.sweepSockets())
 	}
@@ -70,6 +71,26 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 		errs = multierror.Append(errs, r.collect(ctx))
 	} else {
 		errs = multierror.Append(errs, r.recollect(ctx))
+	}
+	return errs.ErrorOrNil()
+}
+
+// sweepLeases lets go of what loads, imports and commits that broke off have
+// left. Pulls keep theirs, the next one goes on there;
+// and so do builds, which have it as their cache.
+func (r *Runtime) sweepLeases(ctx context.Context) error {
+	list, err := r.client.LeasesService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing leases: %w", err)
+	}
+	var errs *multierror.Error
+	for _, l := range list {
+		if !strings.HasPrefix(l.ID, workLease) {
+			continue
+		}
+		if err := r.client.LeasesService().Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
+			errs = multierror.Append(errs, fmt.Errorf("lease %q: %w", l.ID, err))
+		}
 	}
 	return errs.ErrorOrNil()
 }

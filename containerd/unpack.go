@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	goruntime "runtime"
 	"time"
@@ -117,7 +118,7 @@ func (r *Runtime) ensureUnpacked(ctx context.Context, img *Image) error {
 	defer done()
 	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
 	p := platforms.OnlyStrict(platforms.Normalize(ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant}))
-	if err := r.walk(ctx, img.target, p, here, nil); err != nil {
+	if err := r.walk(ctx, img.Descriptor, p, here, nil); err != nil {
 		return fmt.Errorf("unpacking image %q: %w", img.ID, err)
 	}
 	r.parsed.changed() // its size is known now
@@ -128,16 +129,17 @@ func (r *Runtime) ensureUnpacked(ctx context.Context, img *Image) error {
 // that it can be resumed.
 const leaseTime = 24 * time.Hour
 
+// workLease begins the names of leases that nobody goes on with: Sweep removes
+// those of a killed process.
+const workLease = "work-"
+
 // lease protects what ctx creates until done is called. A lease with an ID is
 // used again by the next operation of that ID if this one does not get to done.
 func (r *Runtime) lease(ctx context.Context, id string) (_ context.Context, done func(), err error) {
-	opts := []leases.Opt{leases.WithExpiration(leaseTime)}
 	if id == "" {
-		opts = append(opts, leases.WithRandomID())
-	} else {
-		opts = append(opts, leases.WithID(id))
+		id = workLease + rand.Text()
 	}
-	l, err := r.client.LeasesService().Create(ctx, opts...)
+	l, err := r.client.LeasesService().Create(ctx, leases.WithExpiration(leaseTime), leases.WithID(id))
 	if errdefs.IsAlreadyExists(err) {
 		l, err = leases.Lease{ID: id}, nil
 	}

@@ -65,7 +65,7 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 	case scheduler.RemoveContainer:
 		return ignoreNotFound(e.RemoveContainer(ctx, a.ID, RemoveOptions{Force: a.Force, Volumes: a.Volumes}))
 	case scheduler.RemoveImage:
-		_, err := e.RemoveImage(ctx, a.Ref, false)
+		_, err := e.RemoveImage(ctx, a.Ref, ImageRemoveOptions{})
 		return ignoreNotFound(err)
 	case scheduler.WaitContainer:
 		return e.waitCondition(ctx, a)

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	ctd "gantry/containerd"
 	"gantry/scheduler"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/storage"
@@ -20,101 +20,159 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// PullImage gets an image from its registry.
-func (e *Engine) PullImage(ctx context.Context, ref, platform string, auth Auth, progress func(Progress)) error {
-	_, err := e.rt.Pull(ctx, ref, ctd.PullOptions{Platform: platform, Auth: ctd.Auth(auth), Progress: func(p ctd.Progress) { progress(Progress(p)) }})
+// ImageInspectOptions says what InspectImage tells.
+type ImageInspectOptions struct {
+	Platform  string // the image must be for it, such as linux/arm64
+	Manifests bool   // all variants, those that are not here included
+}
+
+// InspectImage tells all that is known about an image, in Docker's shape.
+func (e *Engine) InspectImage(ctx context.Context, ref string, o ImageInspectOptions) (image.InspectResponse, error) {
+	img, err := e.imageFor(ctx, ref, o.Platform)
+	if err != nil {
+		return image.InspectResponse{}, err
+	}
+	cfg, target := img.Config, img.Descriptor
+	r := image.InspectResponse{
+		ID: img.ID, RepoTags: familiar(img.Names), RepoDigests: familiar(img.Digests), Created: stamp(img.Created), Author: img.Author,
+		Config: &cfg, Architecture: img.Architecture, Variant: img.Variant, Os: img.OS, OsVersion: img.OSVersion, Size: img.Size,
+		RootFS:      image.RootFS{Type: "layers", Layers: img.DiffIDs},
+		GraphDriver: &storage.DriverData{Name: e.rt.Snapshotter(), Data: map[string]string{}},
+		Metadata:    image.Metadata{LastTagTime: img.Pulled},
+		Descriptor:  &target,
+	}
+	if n := len(img.History); n > 0 {
+		r.Comment = img.History[n-1].Comment
+	}
+	if o.Manifests {
+		r.Manifests, err = e.manifests(ctx, img)
+	}
+	return r, err
+}
+
+// image finds an image; the error is Docker's.
+func (e *Engine) image(ctx context.Context, ref string) (*ctd.Image, error) {
+	img, err := e.rt.Image(ctx, ref)
+	if errdefs.IsNotFound(err) {
+		return nil, noSuchImage(ref)
+	}
+	return img, err
+}
+
+func noSuchImage(ref string) error {
+	if named, err := reference.ParseNormalizedNamed(ref); err == nil {
+		ref = reference.FamiliarString(reference.TagNameOnly(named))
+	}
+	return fmt.Errorf("No such image: %s: %w", ref, errdefs.ErrNotFound)
+}
+
+// imageFor is image, for a platform when one is asked for.
+func (e *Engine) imageFor(ctx context.Context, ref, platform string) (*ctd.Image, error) {
+	img, err := e.image(ctx, ref)
+	if err != nil || platform == "" {
+		return img, err
+	}
+	asked, err := platforms.Parse(platform)
+	if err != nil {
+		return nil, fmt.Errorf("platform %q: %w: %w", platform, err, errdefs.ErrInvalidArgument)
+	}
+	own := platforms.Normalize(ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})
+	if !platforms.OnlyStrict(asked).Match(own) {
+		return nil, fmt.Errorf("image with reference %s was found but its platform (%s) does not match the specified platform (%s): %w", ref, platforms.Format(own), platforms.Format(asked), errdefs.ErrNotFound)
+	}
+	return img, nil
+}
+
+// manifests are an image's variants in Docker's shape.
+func (e *Engine) manifests(ctx context.Context, img *ctd.Image) ([]image.ManifestSummary, error) {
+	variants, err := e.rt.Variants(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	users := e.imageUsers()[img.ID]
+	out := make([]image.ManifestSummary, 0, len(variants))
+	for _, v := range variants {
+		m := image.ManifestSummary{ID: v.Descriptor.Digest.String(), Descriptor: v.Descriptor, Available: v.Available, Kind: image.ManifestKindImage}
+		m.Size.Content, m.Size.Total = v.Content, v.Content+v.Unpacked
+		if v.Describes != "" {
+			m.Kind, m.AttestationData = image.ManifestKindAttestation, &image.AttestationProperties{For: digest.Digest(v.Describes)}
+		} else {
+			m.ImageData = &image.ImageProperties{Containers: []string{}}
+			if p := v.Descriptor.Platform; p != nil {
+				m.ImageData.Platform = *p
+			}
+			if m.ImageData.Size.Unpacked = v.Unpacked; v.Own {
+				m.ImageData.Containers = append(m.ImageData.Containers, users...)
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// ImageHistory tells how an image came to be, its newest layer first.
+func (e *Engine) ImageHistory(ctx context.Context, ref, platform string) ([]image.HistoryResponseItem, error) {
+	img, err := e.imageFor(ctx, ref, platform)
+	if err != nil {
+		return nil, err
+	}
+	return history(img), nil
+}
+
+// history pairs an image's history with its layers. Layers that it does not
+// mention come last, so that all of them are seen.
+func history(img *ctd.Image) []image.HistoryResponseItem {
+	var out []image.HistoryResponseItem
+	sizes := img.Layers
+	for _, h := range img.History {
+		item := image.HistoryResponseItem{ID: "<missing>", CreatedBy: h.CreatedBy, Comment: h.Comment}
+		if h.Created != nil {
+			item.Created = h.Created.Unix()
+		}
+		if !h.EmptyLayer && len(sizes) > 0 {
+			item.Size, sizes = sizes[0], sizes[1:]
+		}
+		out = append(out, item)
+	}
+	for _, size := range sizes {
+		out = append(out, image.HistoryResponseItem{ID: "<missing>", Created: img.Created.Unix(), Size: size})
+	}
+	slices.Reverse(out)
+	if len(out) > 0 {
+		out[0].ID, out[0].Tags = img.ID, familiar(img.Names)
+	}
+	return out
+}
+
+// TagImage gives an image another name.
+func (e *Engine) TagImage(ctx context.Context, ref, target string) error {
+	img, err := e.image(ctx, ref)
 	if err != nil {
 		return err
 	}
-	e.emit(events.ImageEventType, events.ActionPull, ref, map[string]string{"name": ref})
+	if err := e.rt.Tag(ctx, img.ID, target); err != nil {
+		return err
+	}
+	e.emitTag(img, target)
 	return nil
 }
 
-// LoadImages brings in the images of an archive and returns their names, or
-// the IDs of those that have none.
-func (e *Engine) LoadImages(ctx context.Context, archive io.Reader, progress func(Progress)) ([]string, error) {
-	loaded, err := e.rt.Load(ctx, archive, func(p ctd.Progress) { progress(Progress(p)) })
-	if err != nil {
-		return nil, err
+func (e *Engine) emitTag(img *ctd.Image, target string) {
+	if full, err := ctd.NormalizeReference(target); err == nil {
+		target = ctd.FamiliarName(full)
 	}
-	var out []string
-	for _, l := range loaded {
-		name := l.ID
-		if l.Name != "" {
-			name = ctd.FamiliarName(l.Name)
-		}
-		out = append(out, name)
-		e.emit(events.ImageEventType, events.ActionLoad, l.ID, map[string]string{"name": name})
-	}
-	return out, nil
+	e.emitImage(events.ActionTag, img.ID, target, img.Config.Labels)
 }
 
-// ListImages returns the images that are present, the newest first.
-func (e *Engine) ListImages(ctx context.Context, f Filters) ([]image.Summary, error) {
-	for key := range f {
-		if !slices.Contains([]string{"reference", "label", "dangling", "before", "since"}, key) {
-			return nil, fmt.Errorf("invalid filter %q: %w", key, errdefs.ErrInvalidArgument)
-		}
+// emitImage publishes an image's event with Docker's attributes: its labels and
+// a name, which for most events is its ID.
+func (e *Engine) emitImage(action events.Action, id, name string, labels map[string]string) {
+	attrs := make(map[string]string, len(labels)+1)
+	for k, v := range labels {
+		attrs[k] = v
 	}
-	imgs, err := e.rt.Images(ctx)
-	if err != nil {
-		return nil, err
-	}
-	before, err := e.imageBound(ctx, f["before"])
-	if err != nil {
-		return nil, err
-	}
-	since, err := e.imageBound(ctx, f["since"])
-	if err != nil {
-		return nil, err
-	}
-	users := e.imageUsers()
-	out := make([]image.Summary, 0, len(imgs))
-	for _, img := range imgs {
-		tags := familiar(img.Names)
-		if len(f["reference"]) > 0 {
-			tags = slices.DeleteFunc(tags, func(tag string) bool {
-				return !slices.ContainsFunc(f["reference"], func(p string) bool { return matchReference(p, tag) })
-			})
-			if len(tags) == 0 {
-				continue
-			}
-		}
-		if d := f["dangling"]; len(d) > 0 && (d[0] == "true" || d[0] == "1") != (len(img.Names) == 0) {
-			continue
-		}
-		if !matchLabels(img.Config.Labels, f["label"]) || before != nil && !img.Created.Before(before.Created) || since != nil && !img.Created.After(since.Created) {
-			continue
-		}
-		out = append(out, image.Summary{
-			ID: img.ID, RepoTags: tags, RepoDigests: familiar(img.Digests), Created: img.Created.Unix(), Size: img.Size,
-			SharedSize: -1, Containers: int64(users[img.ID]), Labels: img.Config.Labels,
-		})
-	}
-	return out, nil
-}
-
-func (e *Engine) imageBound(ctx context.Context, refs []string) (*ctd.Image, error) {
-	if len(refs) == 0 {
-		return nil, nil
-	}
-	return e.rt.Image(ctx, refs[0])
-}
-
-func familiar(names []string) []string {
-	out := make([]string, 0, len(names))
-	for _, n := range names {
-		out = append(out, ctd.FamiliarName(n))
-	}
-	return out
-}
-
-func (e *Engine) imageUsers() map[string]int {
-	out := map[string]int{}
-	for _, c := range e.all() {
-		out[c.record().ImageID]++
-	}
-	return out
+	attrs["name"] = name
+	e.emit(events.ImageEventType, action, id, attrs)
 }
 
 // sameImage tells whether two references name the same image here.
@@ -125,84 +183,6 @@ func (e *Engine) sameImage(a, b string) bool {
 	}
 	nb, err := ctd.NormalizeReference(b)
 	return err == nil && na == nb
-}
-
-// InspectImage tells all that is known about an image, in Docker's shape.
-func (e *Engine) InspectImage(ctx context.Context, ref string) (image.InspectResponse, error) {
-	img, err := e.image(ctx, ref)
-	if err != nil {
-		return image.InspectResponse{}, err
-	}
-	cfg := img.Config
-	r := image.InspectResponse{
-		ID: img.ID, RepoTags: familiar(img.Names), RepoDigests: familiar(img.Digests), Created: stamp(img.Created), Author: img.Author,
-		Config: &cfg, Architecture: img.Architecture, Variant: img.Variant, Os: img.OS, Size: img.Size,
-		RootFS:      image.RootFS{Type: "layers", Layers: img.DiffIDs},
-		GraphDriver: &storage.DriverData{Name: "overlayfs", Data: map[string]string{}},
-		Metadata:    image.Metadata{LastTagTime: img.Pulled},
-		Descriptor:  &ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.Digest(img.Target)},
-	}
-	if n := len(img.History); n > 0 {
-		r.Comment = img.History[n-1].Comment
-	}
-	return r, nil
-}
-
-// image finds an image; the error is Docker's.
-func (e *Engine) image(ctx context.Context, ref string) (*ctd.Image, error) {
-	img, err := e.rt.Image(ctx, ref)
-	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("No such image: %s: %w", ref, errdefs.ErrNotFound)
-	}
-	return img, err
-}
-
-// TagImage gives an image another name.
-func (e *Engine) TagImage(ctx context.Context, ref, target string) error {
-	img, err := e.image(ctx, ref)
-	if err != nil {
-		return err
-	}
-	if err := e.rt.Tag(ctx, ref, target); err != nil {
-		return err
-	}
-	e.emit(events.ImageEventType, events.ActionTag, img.ID, map[string]string{"name": target})
-	return nil
-}
-
-// RemoveImage takes a name away, and the image when it has no other; one that
-// a container uses stays. force removes it from stopped ones.
-func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]image.DeleteResponse, error) {
-	img, err := e.image(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	byID := strings.HasPrefix(img.ID, "sha256:"+strings.TrimPrefix(ref, "sha256:"))
-	if len(img.Names) < 2 || byID {
-		for _, c := range e.all() {
-			rec, st := c.record(), c.state()
-			if rec.ImageID == img.ID && (!force || st.alive()) {
-				return nil, fmt.Errorf("image %q is used by container %q (%s), remove that first: %w", ref, rec.Name, st.Status, errdefs.ErrConflict)
-			}
-		}
-	}
-	if byID && len(img.Names) > 1 && !force {
-		return nil, fmt.Errorf("image %s has several names (%s), force its removal or remove the names: %w", ref, strings.Join(familiar(img.Names), ", "), errdefs.ErrConflict)
-	}
-	removed, err := e.rt.Remove(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	var out []image.DeleteResponse
-	for _, n := range removed.Untagged {
-		out = append(out, image.DeleteResponse{Untagged: ctd.FamiliarName(n)})
-		e.emit(events.ImageEventType, events.ActionUnTag, img.ID, map[string]string{"name": ctd.FamiliarName(n)})
-	}
-	for _, id := range removed.Deleted {
-		out = append(out, image.DeleteResponse{Deleted: id})
-		e.emit(events.ImageEventType, events.ActionDelete, id, map[string]string{"name": id})
-	}
-	return out, nil
 }
 
 // observeImages looks images up, here and where asked in their registries; the

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"gantry/volumes"
@@ -87,17 +85,3 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 }
 
 func unmarshalStrings(s string, out *[]string) error { return json.Unmarshal([]byte(s), out) }
-
-// matchReference tells whether a familiar reference matches a pattern, with or
-// without its tag. Source: docker image ls --filter reference.
-func matchReference(pattern, ref string) bool {
-	if ok, err := path.Match(pattern, ref); err == nil && ok {
-		return true
-	}
-	repo, _, _ := strings.Cut(ref, "@")
-	if i := strings.LastIndex(repo, ":"); i > strings.LastIndex(repo, "/") {
-		repo = repo[:i]
-	}
-	ok, err := path.Match(pattern, repo)
-	return err == nil && ok
-}

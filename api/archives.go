@@ -1,0 +1,141 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"gantry/engine"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/containerd/platforms"
+	"github.com/moby/moby/api/types"
+	"github.com/moby/moby/api/types/jsonstream"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func (i imageRoutes) load(w http.ResponseWriter, r *http.Request) error {
+	platform, err := platformOf(r, "platform")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := streaming(r)
+	defer cancel()
+	if err := whileReading(w); err != nil {
+		return err
+	}
+	out := newOutbox(w, types.MediaTypeJSON)
+	defer out.close()
+	progress := out.progress
+	if flag(r, "quiet") {
+		progress = func(engine.Progress) {}
+	}
+	loaded, err := i.LoadImages(ctx, r.Body, platform, progress)
+	for _, l := range loaded {
+		line := "Loaded image: " + l.Name
+		if l.Name == "" {
+			line = "Loaded image ID: " + l.ID
+		}
+		out.put(jsonstream.Message{Stream: line + "\n"})
+	}
+	if err != nil {
+		return out.fail(err)
+	}
+	io.Copy(io.Discard, r.Body) // what stands behind an archive's end
+	return nil
+}
+
+func (i imageRoutes) importArchive(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	o := engine.ImportOptions{Source: q.Get("fromSrc"), Reference: q.Get("repo"), Message: q.Get("message"), Platform: q.Get("platform"), Changes: q["changes"]}
+	if tag := q.Get("tag"); o.Reference != "" && tag != "" {
+		o.Reference += ":" + tag
+	}
+	ctx, cancel := streaming(r)
+	defer cancel()
+	if err := whileReading(w); err != nil {
+		return err
+	}
+	out := newOutbox(w, types.MediaTypeJSON)
+	defer out.close()
+	id, err := i.ImportImage(ctx, r.Body, o, out.progress)
+	if err != nil {
+		return out.fail(err)
+	}
+	if o.Source == "-" {
+		io.Copy(io.Discard, r.Body)
+	}
+	out.put(jsonstream.Message{Status: id})
+	return nil
+}
+
+// whileReading lets progress go out while the archive comes in. A connection
+// that was used so cannot serve another request unless all of the body was read.
+func whileReading(w http.ResponseWriter) error {
+	w.Header().Set("Connection", "close")
+	return http.NewResponseController(w).EnableFullDuplex()
+}
+
+func (i imageRoutes) saveOne(w http.ResponseWriter, r *http.Request, name string) error {
+	return i.save(w, r, []string{name})
+}
+
+func (i imageRoutes) saveSeveral(w http.ResponseWriter, r *http.Request) error {
+	names := r.URL.Query()["names"]
+	if len(names) == 0 {
+		return badRequest("parameter \"names\": name the images to save")
+	}
+	return i.save(w, r, names)
+}
+
+func (i imageRoutes) save(w http.ResponseWriter, r *http.Request, names []string) error {
+	platform, err := platformOf(r, "platform")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := streaming(r)
+	defer cancel()
+	write, err := i.SaveImages(ctx, names, platform)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	if err := write(w); err != nil {
+		breakOff(w, r, err)
+	}
+	return nil
+}
+
+// breakOff closes a connection in the middle of a response, the only way to
+// tell a client that what it has is not whole.
+func breakOff(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		log.G(r.Context()).WithError(err).Errorf("%s %s: broken off", r.Method, r.URL.Path)
+	}
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		conn.Close()
+	}
+}
+
+// platformOf reads a platform, JSON as the OCI image specification has it, in
+// the form os/architecture/variant; "" when none is given. An image is here for
+// one platform only.
+func platformOf(r *http.Request, name string) (string, error) {
+	values := r.URL.Query()[name]
+	if len(values) == 0 || len(values) == 1 && values[0] == "" {
+		return "", nil
+	}
+	if len(values) > 1 {
+		return "", fmt.Errorf("parameter %q: give one platform, Gantry keeps images for one only: %w", name, errdefs.ErrNotImplemented)
+	}
+	var p ocispec.Platform
+	if err := json.Unmarshal([]byte(values[0]), &p); err != nil {
+		return "", badRequest("parameter %q: %q is no platform: %w", name, values[0], err)
+	}
+	if p.OS == "" || p.Architecture == "" {
+		return "", badRequest("parameter %q: both OS and Architecture must be provided", name)
+	}
+	return platforms.Format(p), nil
+}
