@@ -49,14 +49,17 @@ func (e *Engine) Recover(ctx context.Context) error {
 	return errJoin(all...)
 }
 
-// comeBack starts the named containers of one project.
+// comeBack starts the named containers of one project. What cannot be started
+// is tried again, as policy does it.
 func (e *Engine) comeBack(ctx context.Context, name string, ids []string) error {
+	d := comingBack{Engine: e}
 	if name != "" {
 		unlock, err := e.LockProject(ctx, name, "recovery after a restart", nil)
 		if err != nil {
 			return err
 		}
 		defer unlock()
+		d.wanted = e.projectWanted(name)
 	}
 	var observed []scheduler.Container
 	for _, o := range e.observeContainers() {
@@ -66,38 +69,79 @@ func (e *Engine) comeBack(ctx context.Context, name string, ids []string) error 
 	}
 	plan := comeBackPlan(name, observed, ids)
 	log.G(ctx).Infof("starting %d containers of project %q again", len(ids), name)
-	err := scheduler.Run(ctx, plan, e, scheduler.RunOptions{}, func(ev scheduler.Event) {
+	err := scheduler.Run(ctx, plan, d, scheduler.RunOptions{}, func(ev scheduler.Event) {
 		if ev.Status == scheduler.StatusFailed {
 			log.G(ctx).Warnf("project %q: %s %s: %s", name, ev.Verb, ev.Name, ev.Error)
 		}
 	})
-	if ctx.Err() == nil { // else the next daemon goes on
-		err = errJoin(err, e.settleRest(ctx, ids))
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			break // the next daemon goes on
+		}
+		c, ferr := e.find(id)
+		if ferr != nil {
+			continue // removed meanwhile
+		}
+		if lerr := c.lock(ctx); lerr != nil {
+			return errJoin(err, lerr)
+		}
+		if c.due() { // not started, because one that it needs could not be
+			e.startFailed(c)
+		}
+		c.unlock()
 	}
 	return err
 }
 
-// settleRest notes of the named containers that still wait to be started, which
-// is because one that they need could not be, that nobody will.
-func (e *Engine) settleRest(ctx context.Context, ids []string) error {
-	var errs []error
-	for _, id := range ids {
-		c, err := e.find(id)
+// comingBack carries the steps of a recovery out.
+type comingBack struct {
+	*Engine
+	wanted <-chan struct{} // closed when somebody else wants the project; nil without one
+}
+
+// Apply starts only what still waits for it: a person may have stopped or
+// started it meanwhile. It waits for health only while nobody else wants the
+// project: those that wait were running before, too.
+func (d comingBack) Apply(ctx context.Context, a scheduler.Action, report func(scheduler.Progress)) error {
+	switch a := a.(type) {
+	case scheduler.StartContainer:
+		c, err := d.find(a.ID)
 		if err != nil {
-			continue // removed meanwhile
+			return ignoreNotFound(err)
 		}
 		if err := c.lock(ctx); err != nil {
-			return errJoin(append(errs, err)...)
+			return err
 		}
-		c.mu.Lock()
-		if c.run == nil && c.restart == nil && c.st.Status == container.StateRestarting {
-			c.st.Status = container.StateExited
-			errs = append(errs, c.saveLocked())
+		defer c.unlock()
+		if !c.due() {
+			return nil
 		}
-		c.mu.Unlock()
-		c.unlock()
+		if err = d.start(ctx, c); err != nil {
+			d.startFailed(c)
+		}
+		return err
+	case scheduler.WaitContainer:
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ended := make(chan struct{})
+		defer close(ended)
+		go func() {
+			select {
+			case <-d.wanted:
+				cancel()
+			case <-ended:
+			}
+		}()
+		return d.Engine.Apply(ctx, a, report)
 	}
-	return errJoin(errs...)
+	return d.Engine.Apply(ctx, a, report)
+}
+
+// due tells whether a container is to be started again, and nobody has seen to it.
+func (c *ctr) due() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.run == nil && c.restart == nil && !c.gone && c.st.Status == container.StateRestarting
 }
 
 // comeBackPlan orders the starts of the containers named by ids as their

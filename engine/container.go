@@ -27,11 +27,13 @@ type ctr struct {
 	changed chan struct{}    // closed and replaced at every change of st
 	exits   int              // how many runs have ended
 	gone    bool             // removed
+	removal int              // how many removals are under way
 	pending []*pendingAttach // streams that wait for the next start
 	restart *restarter       // the start that a policy has scheduled
 	backOff time.Duration    // the last wait before a policy's restart
 	last    runEnd           // how the latest run ended
 	process *specs.Process   // of the runtime spec, for execs; nil until needed
+	synced  *wish            // what is on disk for good; nil when nothing is
 	// interrupted says that the container was running, or about to, when its
 	// daemon went away, and does not now: Recover decides.
 	interrupted bool
@@ -133,7 +135,17 @@ func (c *ctr) saveLocked() error {
 	if c.gone {
 		return nil
 	}
-	return writeJSON(filepath.Join(c.dir, "state.json"), &c.st)
+	path, now := filepath.Join(c.dir, "state.json"), c.st.wish()
+	// What the next boot goes by is written for good; nobody starts a container
+	// without a policy, and one that only runs and goes does not wait for the disk.
+	if c.rec.HostConfig.RestartPolicy.IsNone() || c.synced != nil && *c.synced == now {
+		return writeJSON(path, &c.st)
+	}
+	if err := writeDurably(path, &c.st); err != nil {
+		return err
+	}
+	c.synced = &now
+	return nil
 }
 
 // await blocks until done says so of the container's state, or ctx ends. done

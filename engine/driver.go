@@ -63,7 +63,11 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 	case scheduler.UnpauseContainer:
 		return e.UnpauseContainer(ctx, a.ID)
 	case scheduler.RemoveContainer:
-		return ignoreNotFound(e.RemoveContainer(ctx, a.ID, RemoveOptions{Force: a.Force, Volumes: a.Volumes}))
+		c, err := e.find(a.ID)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		return e.remove(ctx, c, RemoveOptions{Force: a.Force, Volumes: a.Volumes})
 	case scheduler.RemoveImage:
 		_, err := e.RemoveImage(ctx, a.Ref, ImageRemoveOptions{})
 		return ignoreNotFound(err)

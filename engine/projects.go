@@ -17,8 +17,10 @@ import (
 
 // projectLock lets one command at a time work on a project.
 type projectLock struct {
-	token  chan struct{}
-	holder string
+	token   chan struct{}
+	holder  string
+	waiters int
+	wanted  chan struct{} // closed when somebody waits for the holder
 }
 
 // LockProject takes a project for the command that holder describes. waiting is
@@ -35,24 +37,53 @@ func (e *Engine) LockProject(ctx context.Context, name, holder string, waiting f
 	select {
 	case <-l.token:
 	default:
-		e.mu.RLock()
+		e.mu.Lock()
 		other := l.holder
-		e.mu.RUnlock()
+		l.waiters++
+		l.tell()
+		e.mu.Unlock()
 		if waiting != nil {
 			waiting(other)
 		}
 		select {
 		case <-l.token:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("project %q: waiting for %q to finish: %w", name, other, context.Cause(ctx))
+			err = fmt.Errorf("project %q: waiting for %q to finish: %w", name, other, context.Cause(ctx))
 		case <-e.ctx.Done():
-			return nil, fmt.Errorf("project %q: the daemon stops: %w", name, errdefs.ErrUnavailable)
+			err = fmt.Errorf("project %q: the daemon stops: %w", name, errdefs.ErrUnavailable)
+		}
+		e.mu.Lock()
+		l.waiters--
+		e.mu.Unlock()
+		if err != nil {
+			return nil, err
 		}
 	}
 	e.mu.Lock()
-	l.holder = holder
+	l.holder, l.wanted = holder, make(chan struct{})
+	l.tell()
 	e.mu.Unlock()
 	return func() { l.token <- struct{}{} }, nil
+}
+
+// tell tells the holder that somebody waits, if so. Engine.mu is held.
+func (l *projectLock) tell() {
+	if l.waiters == 0 || l.wanted == nil {
+		return
+	}
+	select {
+	case <-l.wanted:
+	default:
+		close(l.wanted)
+	}
+}
+
+// projectWanted is closed when somebody waits for the project, which the caller
+// has locked.
+func (e *Engine) projectWanted(name string) <-chan struct{} {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.projects[name].wanted
 }
 
 func (e *Engine) projectPath(name string) string {

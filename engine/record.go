@@ -64,6 +64,13 @@ type state struct {
 	Health        *container.Health                    `json:"health,omitempty"`
 }
 
+// wish is what decides, after a power cut, whether a container is started again.
+type wish struct{ run, stopped bool }
+
+func (s *state) wish() wish {
+	return wish{run: s.alive() || s.Status == container.StateRestarting, stopped: s.Stopped}
+}
+
 // alive tells whether a process exists.
 func (s *state) alive() bool {
 	return s.Status == container.StateRunning || s.Status == container.StatePaused
@@ -76,7 +83,12 @@ type intent struct {
 }
 
 // writeJSON replaces the file at path by v, atomically.
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any) error { return replaceJSON(path, v, false) }
+
+// writeDurably is writeJSON for what must outlive a power cut.
+func writeDurably(path string, v any) error { return replaceJSON(path, v, true) }
+
+func replaceJSON(path string, v any, durable bool) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -86,6 +98,9 @@ func writeJSON(path string, v any) error {
 		return err
 	}
 	_, err = tmp.Write(b)
+	if err == nil && durable {
+		err = tmp.Sync()
+	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}
@@ -96,7 +111,20 @@ func writeJSON(path string, v any) error {
 		os.Remove(tmp.Name())
 		return fmt.Errorf("write %q: %w", path, err)
 	}
+	if durable {
+		return syncDir(filepath.Dir(path))
+	}
 	return nil
+}
+
+// syncDir has a rename in a directory outlive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }
 
 // readJSON fills v from the file at path.

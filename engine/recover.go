@@ -39,7 +39,8 @@ func (e *Engine) adopt(ctx context.Context) error {
 		}
 		c := newCtr(rec, state{Status: container.StateCreated}, filepath.Join(e.cfg.DataRoot, "containers", rec.ID))
 		if err := readJSON(filepath.Join(c.dir, "state.json"), &c.st); err != nil {
-			log.G(ctx).WithError(err).Warnf("container %q has lost its state; it counts as created", rec.Name)
+			c.st = lostState(&rec)
+			log.G(ctx).WithError(err).Warnf("container %q has lost its state; it counts as %s", rec.Name, c.st.Status)
 			if err := os.MkdirAll(c.dir, 0o710); err != nil {
 				return err
 			}
@@ -66,6 +67,19 @@ func (e *Engine) adopt(ctx context.Context) error {
 	}
 	return e.sweep(ctx)
 }
+
+// lostState is what a container counts as whose state cannot be read, as after a
+// power cut. That a person stopped one with a restart policy was written for
+// good, so it was running, or had just ended.
+func lostState(rec *record) state {
+	if rec.HostConfig.RestartPolicy.IsNone() {
+		return state{Status: container.StateCreated}
+	}
+	return state{Status: container.StateRestarting, ExitCode: lostExit}
+}
+
+// lostExit is the exit code of a run whose end nobody saw.
+const lostExit = 255
 
 // adoptRunning goes on supervising a process that outlived its daemon.
 func (e *Engine) adoptRunning(ctx context.Context, c *ctr, t ctd.Task) {
@@ -102,7 +116,7 @@ func (e *Engine) adoptRunning(ctx context.Context, c *ctr, t ctd.Task) {
 // between two runs until Recover starts it, also for a daemon after this one.
 func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask bool) (ended bool) {
 	was, policy := c.state(), c.record().HostConfig.RestartPolicy
-	code, at := 255, time.Now() // nobody knows: the machine went down
+	code, at := lostExit, time.Now() // nobody knows: the machine went down
 	rec, rerr := e.rt.ExitRecord(c.id)
 	known := rerr == nil
 	switch {

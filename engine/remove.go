@@ -20,22 +20,31 @@ func (e *Engine) RemoveContainer(ctx context.Context, ref string, opts RemoveOpt
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	busy := c.removal > 0
+	c.mu.Unlock()
+	if busy {
+		return fmt.Errorf("removal of container %s is already in progress: %w", c.id, errdefs.ErrConflict)
+	}
 	return e.remove(ctx, c, opts)
 }
 
+// remove waits for a removal that is under way.
 func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
 	if !opts.Force {
-		if st := c.state(); st.alive() || st.Status == container.StateRestarting {
-			hint := "stop the container before removing or force remove"
-			if st.Status == container.StatePaused {
-				hint = "unpause and then " + hint
-			}
-			return fmt.Errorf("cannot remove container %q: container is %s: %s: %w", "/"+c.name(), st.Status, hint, errdefs.ErrConflict)
+		if err := c.removable(); err != nil {
+			return err
 		}
 	}
 	c.mu.Lock()
 	r := c.run
+	c.removal++
 	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.removal--
+		c.mu.Unlock()
+	}()
 	if r != nil && opts.Force {
 		// before the lock: a stop that waits for the process gets it sooner
 		if err := e.kill(c, r); err != nil {
@@ -51,14 +60,13 @@ func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
 	}
 	c.mu.Lock()
 	r, gone := c.run, c.gone
-	restarting := c.st.Status == container.StateRestarting
 	c.mu.Unlock()
 	if gone {
 		return nil
 	}
-	if r != nil || restarting {
-		if !opts.Force {
-			return fmt.Errorf("container %q was started meanwhile: %w", c.name(), errdefs.ErrConflict)
+	if !opts.Force { // it may have been started meanwhile
+		if err := c.removable(); err != nil {
+			return err
 		}
 	}
 	if r != nil {
@@ -70,6 +78,20 @@ func (e *Engine) remove(ctx context.Context, c *ctr, opts RemoveOptions) error {
 	cctx, cancel := e.cleanupContext()
 	defer cancel()
 	return e.erase(cctx, c, opts.Volumes)
+}
+
+// removable refuses what is removed by force alone.
+func (c *ctr) removable() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.st.alive() && c.st.Status != container.StateRestarting {
+		return nil
+	}
+	hint := "stop the container before removing or force remove"
+	if c.st.Status == container.StatePaused {
+		hint = "unpause and then " + hint
+	}
+	return fmt.Errorf("cannot remove container %q: container is %s: %s: %w", "/"+c.rec.Name, c.st.Status, hint, errdefs.ErrConflict)
 }
 
 // kill ends a run for good.

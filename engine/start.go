@@ -55,8 +55,10 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	rec, st, gone := c.rec, c.st, c.gone
 	c.mu.Unlock()
 	switch {
-	case gone || st.Status == container.StateRemoving:
+	case gone:
 		return fmt.Errorf("No such container: %s: %w", rec.Name, errdefs.ErrNotFound)
+	case st.Status == container.StateRemoving:
+		return fmt.Errorf("container is marked for removal and cannot be started: %w", errdefs.ErrConflict)
 	case st.Status == container.StatePaused:
 		return fmt.Errorf("cannot start a paused container, try unpause instead: %w", errdefs.ErrConflict)
 	case st.alive():
