@@ -48,13 +48,12 @@ func outcome(ctx context.Context, err error) (code int, text string) {
 		return 0, ""
 	case errors.As(err, &ended):
 		return 128 + int(ended.signal), ""
-	case errdefs.IsCanceled(err):
-		if errors.As(context.Cause(ctx), &ended) {
-			return 128 + int(ended.signal), ""
-		}
-		return 0, ""
 	case errors.As(err, &status) && status.StatusCode != 0:
 		return status.StatusCode, err.Error()
+	case errors.As(context.Cause(ctx), &ended): // a stream that is cut has many words for it
+		return 128 + int(ended.signal), ""
+	case errdefs.IsCanceled(err): // at a prompt
+		return 0, ""
 	}
 	return 1, err.Error()
 }

@@ -29,6 +29,8 @@ func TestExitCodesAreDockers(t *testing.T) {
 		"with a text":                {err: fmt.Errorf("x: %w", cli.StatusError{StatusCode: 125, Status: "bad flag"}), code: 125, text: "x: bad flag\n"},
 		"told to end":                {err: fmt.Errorf("wait: %w", terminated{syscall.SIGTERM}), code: 143},
 		"Ctrl-C":                     {ctx: interrupted, err: fmt.Errorf("read: %w", context.Canceled), code: 130},
+		"a stream cut":               {ctx: interrupted, err: errors.New("read on closed body"), code: 130},
+		"its own end":                {ctx: interrupted, err: cli.StatusError{StatusCode: 3}, code: 3},
 		"a prompt left":              {err: context.Canceled},
 		"no daemon":                  {err: errors.New("connection refused"), failed: unreachable, code: 1, text: "docker: the daemon does not run\n"},
 		"no daemon, like no command": {err: cli.StatusError{StatusCode: 127, Status: "no such file or directory"}, failed: unreachable, code: 125, text: "docker: the daemon does not run\n"},
