@@ -13,10 +13,10 @@ DEMO_PORT  ?= 8088
 TEST_FLAGS ?= -timeout 18m
 PACKAGES   ?= ./...
 
-.PHONY: help build install deps test-deps demo demo-down demo-app demo-images test test-vm bench lint docs clean
+.PHONY: help build install install-docker-link deps test-deps demo demo-down demo-app demo-images test test-vm bench lint docs clean
 
 help: ## Show this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/gantry and bin/gantry-shim
 	@mkdir -p $(BIN)
@@ -24,6 +24,15 @@ build: ## Build bin/gantry and bin/gantry-shim
 
 install: build ## Install both programs to /usr/local/bin
 	install -m 0755 $(BIN)/gantry $(BIN)/gantry-shim /usr/local/bin/
+
+install-docker-link: install ## Let gantry answer as docker and docker-compose, too
+	@for name in docker docker-compose; do \
+		path=/usr/local/bin/$$name; \
+		if [ -e $$path ] && [ "$$(readlink $$path)" != gantry ]; then \
+			echo "$$path is another program; remove it first" >&2; exit 1; \
+		fi; \
+		ln -sfn gantry $$path; \
+	done
 
 deps: ## Install what running and the demo need (Debian, root)
 	@scripts/install-packages runc mmdebstrap busybox-static ca-certificates curl
