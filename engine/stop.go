@@ -122,9 +122,10 @@ func (e *Engine) awaitEnd(ctx context.Context, c *ctr, r *run, wait time.Duratio
 	}
 }
 
-// thaw lets a paused container run on; one whose process is gone is fine.
+// thaw lets a paused container run on; one whose process is gone is fine, and
+// one that runc has thawed in order to kill it, which the shim does not know.
 func (e *Engine) thaw(ctx context.Context, c *ctr) error {
-	if err := e.rt.Resume(ctx, c.id); err != nil && e.frozen(ctx, c) {
+	if err := e.rt.Resume(ctx, c.id); err != nil && !strings.Contains(err.Error(), "container not paused") && e.frozen(ctx, c) {
 		return fmt.Errorf("unpause: %w", err)
 	}
 	return c.update(func(s *state) {

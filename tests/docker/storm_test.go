@@ -171,7 +171,7 @@ func TestManyClientsOfOneContainer(t *testing.T) {
 	inLanes(80, func(i int) {
 		verb := names[rand.IntN(len(names))]
 		err := verbs[verb](clients[i%lanes])
-		if err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotModified(err) {
+		if err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotModified(err) && (verb != "rename" || !errdefs.IsInvalidArgument(err)) { // its own name
 			t.Errorf("%s: %v", verb, err)
 		}
 	})
