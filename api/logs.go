@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 
 	"gantry/engine"
@@ -47,7 +50,7 @@ func (l logRoutes) logs(w http.ResponseWriter, r *http.Request) error {
 	control := http.NewResponseController(w)
 	control.Flush()
 
-	stamp := flag(r, "timestamps")
+	stamp, details := flag(r, "timestamps"), flag(r, "details")
 	lines := make(chan []byte, logBacklog)
 	go func() {
 		defer close(lines)
@@ -60,7 +63,7 @@ func (l logRoutes) logs(w http.ResponseWriter, r *http.Request) error {
 				return
 			}
 			select {
-			case lines <- formatEntry(e, tty, stamp):
+			case lines <- formatEntry(e, tty, stamp, details):
 			case <-ctx.Done():
 				return
 			}
@@ -107,10 +110,21 @@ func streamOf(e engine.LogEntry) byte {
 	return stdout
 }
 
-func formatEntry(e engine.LogEntry, raw, stamp bool) []byte {
+// formatEntry writes an entry as clients get it: the time, if asked for, its
+// details, if asked for, and the line.
+func formatEntry(e engine.LogEntry, raw, stamp, details bool) []byte {
 	var prefix []byte
 	if stamp {
 		prefix = append(e.Time.UTC().AppendFormat(nil, rfc3339NanoFixed), ' ')
+	}
+	if details {
+		for i, k := range slices.Sorted(maps.Keys(e.Attrs)) {
+			if i > 0 {
+				prefix = append(prefix, ',')
+			}
+			prefix = append(prefix, url.QueryEscape(k)+"="+url.QueryEscape(e.Attrs[k])...)
+		}
+		prefix = append(prefix, ' ')
 	}
 	if raw {
 		return append(prefix, e.Line...)

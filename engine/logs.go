@@ -25,7 +25,7 @@ func (r *logReader) Next() (LogEntry, error) {
 	if err != nil {
 		return LogEntry{}, err
 	}
-	return LogEntry{Stream: e.Stream, Time: e.Time, Line: e.Line}, nil
+	return LogEntry{Stream: e.Stream, Time: e.Time, Line: e.Line, Attrs: e.Attrs}, nil
 }
 
 func (r *logReader) Close() error {
@@ -41,7 +41,7 @@ func (e *Engine) ContainerLogs(ctx context.Context, ref string, opts LogOptions)
 	}
 	rec := c.record()
 	if rec.HostConfig.LogConfig.Type == "none" {
-		return nil, false, fmt.Errorf("container %q has the log driver \"none\", so there is nothing to read: %w", rec.Name, errdefs.ErrNotImplemented)
+		return nil, false, fmt.Errorf("configured logging driver does not support reading: %w", errdefs.ErrNotImplemented)
 	}
 	raw, err := jsonlog.Open(c.logPath(), jsonlog.Options{Tail: opts.Tail, Since: opts.Since, Until: opts.Until, Follow: opts.Follow, Stdout: opts.Stdout, Stderr: opts.Stderr})
 	if err != nil {
@@ -99,6 +99,9 @@ func CheckLogDefaults(driver string, opts map[string]string) error {
 
 // checkLogConfig refuses log drivers and options that would not be honoured.
 func checkLogConfig(driver string, opts map[string]string) error {
+	if _, err := logAttrs(&record{}, opts); err != nil {
+		return err
+	}
 	switch driver {
 	case "", "json-file", "none":
 	default:
@@ -116,6 +119,7 @@ func checkLogConfig(driver string, opts map[string]string) error {
 			if n, err = strconv.Atoi(v); err == nil && n < 1 {
 				err = fmt.Errorf("must be at least 1")
 			}
+		case k == "labels", k == "env", k == "labels-regex", k == "env-regex", k == "tag": // logAttrs has looked at them
 		case k == "mode" && v == "blocking", k == "compress" && v == "false":
 		default:
 			err = fmt.Errorf("is not supported")

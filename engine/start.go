@@ -203,6 +203,7 @@ func (e *Engine) outputOf(c *ctr, rec *record) stdio.Config {
 	if rec.HostConfig.LogConfig.Type != "none" {
 		out.LogPath = c.logPath()
 		out.MaxSize, out.MaxFile = logLimits(rec.HostConfig.LogConfig.Config)
+		out.Attrs, _ = logAttrs(rec, rec.HostConfig.LogConfig.Config) // checked when it was created
 	}
 	return out
 }

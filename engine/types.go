@@ -47,6 +47,7 @@ type LogEntry struct {
 	Stream string // stdout or stderr
 	Time   time.Time
 	Line   []byte
+	Attrs  map[string]string // of the container, as its log options ask for
 }
 
 // LogReader reads a container's log. Next returns io.EOF at the end; with

@@ -13,6 +13,7 @@ type Entry struct {
 	Stream string // Stdout or Stderr
 	Time   time.Time
 	Line   []byte
+	Attrs  map[string]string // nil without
 }
 
 // arena hands out memory for lines, so that each need not be allocated.
@@ -47,11 +48,12 @@ func (a *arena) decode(line []byte) (Entry, bool) {
 		Log    string    `json:"log"`
 		Stream string    `json:"stream"`
 		Time   time.Time `json:"time"`
+		Attrs  map[string]string
 	}
 	if json.Unmarshal(line, &raw) != nil || raw.Time.IsZero() {
 		return Entry{}, false
 	}
-	e := Entry{Time: raw.Time.UTC(), Line: []byte(raw.Log)}
+	e := Entry{Time: raw.Time.UTC(), Line: []byte(raw.Log), Attrs: raw.Attrs}
 	switch raw.Stream {
 	case Stdout:
 		e.Stream = Stdout

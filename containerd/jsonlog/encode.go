@@ -30,8 +30,9 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// appendEntry appends one log line. The time must be formatted already.
-func appendEntry(b []byte, stream string, line, stamp []byte, newline bool) []byte {
+// appendEntry appends one log line. The time must be formatted already; attrs
+// is a JSON object, or nothing.
+func appendEntry(b []byte, stream string, line, attrs, stamp []byte, newline bool) []byte {
 	b = append(b, '{')
 	if len(line) > 0 || newline {
 		b = append(b, `"log":"`...)
@@ -43,7 +44,13 @@ func appendEntry(b []byte, stream string, line, stamp []byte, newline bool) []by
 	}
 	b = append(b, `"stream":"`...)
 	b = append(b, stream...)
-	b = append(b, `","time":"`...)
+	if len(attrs) > 0 {
+		b = append(b, `","attrs":`...)
+		b = append(b, attrs...)
+		b = append(b, `,"time":"`...)
+	} else {
+		b = append(b, `","time":"`...)
+	}
 	b = append(b, stamp...)
 	return append(b, "\"}\n"...)
 }

@@ -131,7 +131,7 @@ func TestEncodingIsReadByJSON(t *testing.T) {
 		nanos := rapid.Int64Range(0, 4e18).Draw(t, "time")
 		at := time.Unix(0, nanos)
 		var c clock
-		line := bytes.TrimSuffix(appendEntry(nil, Stderr, text, c.format(at), true), []byte("\n"))
+		line := bytes.TrimSuffix(appendEntry(nil, Stderr, text, nil, c.format(at), true), []byte("\n"))
 		var got struct {
 			Log, Stream string
 			Time        time.Time

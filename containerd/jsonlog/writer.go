@@ -2,6 +2,7 @@ package jsonlog
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -42,6 +43,7 @@ type Writer struct {
 	mu      sync.Mutex
 	path    string
 	limits  Limits
+	attrs   []byte // JSON of what stands in every entry besides, empty for nothing
 	file    *os.File
 	size    int64
 	torn    bool // the file ends inside a line, after a crash or a failed write
@@ -76,6 +78,22 @@ func Create(path string, limits Limits) (*Writer, error) {
 	for i := limits.MaxFile; os.Remove(rotated(path, i)) == nil; i++ {
 	}
 	return w, nil
+}
+
+// Tag makes all entries from now on bear attributes, such as labels of the
+// container.
+func (w *Writer) Tag(attrs map[string]string) error {
+	if len(attrs) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(attrs)
+	if err != nil {
+		return fmt.Errorf("log %q: attributes: %w", w.path, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.attrs = b
+	return nil
 }
 
 // Write logs the lines that p completes as of time at, and keeps the rest of p
@@ -156,7 +174,7 @@ func (w *Writer) entry(stream string, s *pending, at time.Time, line []byte, new
 		s.cut = time.Time{}
 	}
 	start := len(w.out)
-	w.out = appendEntry(w.out, stream, line, w.clock.format(at), newline)
+	w.out = appendEntry(w.out, stream, line, w.attrs, w.clock.format(at), newline)
 	if w.limits.MaxSize > 0 && w.size+int64(len(w.out)) > w.limits.MaxSize && w.size+int64(start) > 0 {
 		return errors.Join(w.flush(start), w.rotate())
 	}

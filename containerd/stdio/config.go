@@ -26,6 +26,8 @@ type Config struct {
 	LogPath string // absolute path of the json-file log, "" for none
 	MaxSize int64  // bytes at which the log rotates; 0: the default, negative: never
 	MaxFile int    // how many files are kept, the current one included; 0: the default
+	// Attrs stand in every entry of the log.
+	Attrs map[string]string
 
 	// Terminal: stdout and stderr are one stream, and the end of a client's
 	// input does not end the process's (a terminal has no end of file).
@@ -49,6 +51,13 @@ func (c Config) URI() string {
 	}
 	if c.MaxFile != 0 {
 		q.Set("max-file", strconv.Itoa(c.MaxFile))
+	}
+	if len(c.Attrs) > 0 {
+		attrs := url.Values{}
+		for k, v := range c.Attrs {
+			attrs.Set(k, v)
+		}
+		q.Set("attrs", attrs.Encode())
 	}
 	for name, on := range map[string]bool{"terminal": c.Terminal, "close-stdin": c.CloseStdin, "await-client": c.AwaitClient} {
 		if on {
@@ -88,6 +97,13 @@ func Parse(s string) (Config, error) {
 			c.MaxSize, err = strconv.ParseInt(v, 10, 64)
 		case "max-file":
 			c.MaxFile, err = strconv.Atoi(v)
+		case "attrs":
+			var attrs url.Values
+			attrs, err = url.ParseQuery(v)
+			c.Attrs = make(map[string]string, len(attrs))
+			for k := range attrs {
+				c.Attrs[k] = attrs.Get(k)
+			}
 		default:
 			flag, ok := flags[name]
 			if !ok {

@@ -2,6 +2,7 @@ package stdio
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ func TestURIRoundTrip(t *testing.T) {
 			Socket: path.Draw(t, "socket"), LogPath: path.Draw(t, "log"),
 			MaxSize: rapid.Int64().Draw(t, "size"), MaxFile: rapid.IntRange(0, 1<<40).Draw(t, "files"),
 			Terminal: rapid.Bool().Draw(t, "terminal"), CloseStdin: rapid.Bool().Draw(t, "close"), AwaitClient: rapid.Bool().Draw(t, "await"),
+			Attrs: rapid.SampledFrom([]map[string]string{nil, {"a": ""}, {"k &=": "v\n%", "": "é"}}).Draw(t, "attrs"),
 		}
 		if len(c.Socket) > maxSocketPath || strings.HasPrefix(c.Socket, "//") {
 			t.Skip("not a socket's path")
@@ -25,7 +27,7 @@ func TestURIRoundTrip(t *testing.T) {
 			t.Fatalf("%q is not recognized", s)
 		}
 		got, err := Parse(s)
-		if err != nil || got != c {
+		if err != nil || !reflect.DeepEqual(got, c) {
 			t.Fatalf("%q parses as %+v, %v; want %+v", s, got, err, c)
 		}
 	})

@@ -80,6 +80,9 @@ func newHub(c Config, s Streams, onInputEnd func(), stall time.Duration) (_ *Hub
 		if h.log, err = jsonlog.Create(c.LogPath, jsonlog.Limits{MaxSize: c.MaxSize, MaxFile: c.MaxFile}); err != nil {
 			return nil, err
 		}
+		if err = h.log.Tag(c.Attrs); err != nil {
+			return nil, err
+		}
 	}
 	if s.Stdin {
 		if h.input, err = newPipe(Stdin); err != nil {
