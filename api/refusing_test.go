@@ -29,7 +29,7 @@ func refusing() backends {
 
 func refusingWith(err error) backends {
 	r := refuser{err}
-	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, images: r, imageSource: r, archives: r, disk: r,
+	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, files: r, images: r, imageSource: r, archives: r, disk: r,
 		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
 }
 

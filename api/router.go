@@ -36,6 +36,7 @@ func newHandler(b backends, version string) http.Handler {
 		logRoutes{b.logs}.routes(),
 		attachRoutes{b.attacher}.routes(),
 		execRoutes{b.execs, b.events}.routes(),
+		archiveRoutes{b.files}.routes(),
 		imageRoutes{b.images, b.imageSource, b.archives}.routes(),
 		diskRoutes{b.disk}.routes(),
 		volumeRoutes{b.volumes}.routes(),
