@@ -202,6 +202,23 @@ func (e *Engine) holdAddresses(ctx context.Context, c *ctr) error {
 	return nil
 }
 
+// addressesFirst puts containers behind the others that are still to get an
+// address: it must not be one of theirs. A daemon was killed while it connected
+// them.
+func addressesFirst(cs []*ctr) []*ctr {
+	waits := func(c *ctr) int {
+		rec, st := c.record(), c.state()
+		for _, a := range rec.Networks {
+			if ep := st.Endpoints[a.Network]; ep == nil || !ep.IPAddress.IsValid() && !ep.GlobalIPv6Address.IsValid() {
+				return 1
+			}
+		}
+		return 0
+	}
+	slices.SortStableFunc(cs, func(a, b *ctr) int { return waits(a) - waits(b) })
+	return cs
+}
+
 // emitNetworks tells that a container comes to its networks, or leaves them.
 func (e *Engine) emitNetworks(rec *record, action events.Action) {
 	for _, name := range networkNames(rec) {

@@ -49,7 +49,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 		e.names[rec.Name] = rec.ID
 	}
 	var ended []*ctr
-	for _, c := range e.all() {
+	for _, c := range addressesFirst(e.all()) {
 		t, ok := running[c.id]
 		if ok && (t.Status == ctd.Running || t.Status == ctd.Paused) {
 			e.adoptRunning(ctx, c, t)

@@ -187,8 +187,7 @@ func (m inside) adopt(ep *endpoint, link netlink.Link) error {
 		outer, err := m.host.LinkByIndex(link.Attrs().ParentIndex)
 		if err == nil && outer.Attrs().Name == ep.device {
 			ep.index = outer.Attrs().Index
-			ep.as.MAC = link.Attrs().HardwareAddr
-			return errors.Join(m.dropAddresses(link, ep), m.plug(outer, ep))
+			return errors.Join(m.readdress(link, ep), m.plug(outer, ep))
 		}
 		if err == nil && strings.HasPrefix(outer.Attrs().Name, "gv"+m.cfg.Instance+"-") {
 			if err := m.deleteLink(outer.Attrs().Index); err != nil {
@@ -200,23 +199,29 @@ func (m inside) adopt(ep *endpoint, link netlink.Link) error {
 	return fmt.Errorf("the container has a device of its own of that name: %w", errdefs.ErrConflict)
 }
 
-// dropAddresses takes other addresses of the network away: those of a daemon
-// that was killed before it could note them.
-func (m inside) dropAddresses(link netlink.Link, ep *endpoint) error {
+// readdress takes other addresses of the network off an adopted interface: those
+// of a daemon that was killed before it could note them. The hardware address
+// goes with them, for it was made of them and may be somebody else's now.
+func (m inside) readdress(link netlink.Link, ep *endpoint) error {
 	addrs, err := whole(func() ([]netlink.Addr, error) { return m.inner.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
 	var errs []error
+	same := false
 	for _, a := range addrs {
 		addr, _ := netip.AddrFromSlice(a.IP)
 		addr = addr.Unmap()
 		if addr == ep.as.IPv4.Addr() || addr == ep.as.IPv6.Addr() {
-			continue
-		}
-		if slices.ContainsFunc(ep.bridge.subnets(), func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			same = true
+		} else if slices.ContainsFunc(ep.bridge.subnets(), func(p netip.Prefix) bool { return p.Contains(addr) }) {
 			errs = append(errs, wrap(m.inner.AddrDel(link, &a), "address %s", addr))
 		}
+	}
+	if same {
+		ep.as.MAC = link.Attrs().HardwareAddr
+	} else {
+		errs = append(errs, wrap(m.inner.LinkSetHardwareAddr(link, ep.as.MAC), "hardware address %s", ep.as.MAC))
 	}
 	return errors.Join(errs...)
 }

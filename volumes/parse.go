@@ -23,7 +23,7 @@ func invalid(format string, args ...any) error {
 func ParseBind(s string) (Point, error) {
 	p, err := parseBind(s)
 	if err != nil {
-		return Point{}, fmt.Errorf("bind %q: %w", s, err)
+		return Point{}, fmt.Errorf("invalid volume specification: '%s': %w", s, err)
 	}
 	return p, nil
 }
@@ -85,7 +85,7 @@ func checkWords(words []string) error {
 	for _, w := range words {
 		kind, ok := wordKinds[w]
 		if !ok {
-			return invalid("option %q is unknown", w)
+			return invalid("invalid mode: %s", strings.Join(words, ","))
 		}
 		if other, twice := seen[kind]; twice {
 			return invalid("options %q and %q exclude each other", other, w)

@@ -87,7 +87,7 @@ func Points(r Request) ([]Point, error) {
 	seen := map[string]bool{}
 	for _, p := range explicit {
 		if seen[p.Target] {
-			return nil, fmt.Errorf("more than one mount at %q: %w", p.Target, errdefs.ErrInvalidArgument)
+			return nil, fmt.Errorf("Duplicate mount point: %s: %w", p.Target, errdefs.ErrInvalidArgument)
 		}
 		seen[p.Target] = true
 		points[p.Target] = p

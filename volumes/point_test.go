@@ -101,9 +101,9 @@ func TestPointsRefuses(t *testing.T) {
 		r    Request
 		says string
 	}{
-		"two binds":           {Request{Binds: []string{"/a:/x", "/b:/x/"}}, `"/x"`},
-		"bind and tmpfs":      {Request{Binds: []string{"/a:/x"}, Tmpfs: map[string]string{"/x": ""}}, `"/x"`},
-		"two tmpfs":           {Request{Tmpfs: map[string]string{"/x": "", "/x/": ""}}, `"/x"`},
+		"two binds":           {Request{Binds: []string{"/a:/x", "/b:/x/"}}, "Duplicate mount point: /x"},
+		"bind and tmpfs":      {Request{Binds: []string{"/a:/x"}, Tmpfs: map[string]string{"/x": ""}}, "Duplicate mount point: /x"},
+		"two tmpfs":           {Request{Tmpfs: map[string]string{"/x": "", "/x/": ""}}, "Duplicate mount point: /x"},
 		"relative volume":     {Request{Volumes: map[string]struct{}{"data": {}}}, `"data"`},
 		"root":                {one(mount.Mount{Type: mount.TypeVolume, Target: "/."}), "root"},
 		"no target":           {one(mount.Mount{Type: mount.TypeVolume}), "no target"},
