@@ -11,8 +11,8 @@ import (
 	"gantry/tests/harness"
 )
 
-// lines are the words of a command's output, in one line.
-func lines(s string) string { return strings.Join(strings.Fields(s), " ") }
+// words are the words of a command's output, in one line.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func volumes(d *harness.Daemon, filters ...string) string {
 	d.T.Helper()
@@ -20,7 +20,7 @@ func volumes(d *harness.Daemon, filters ...string) string {
 	for _, f := range filters {
 		args = append(args, "--filter", f)
 	}
-	return lines(d.MustDocker(args...))
+	return words(d.MustDocker(args...))
 }
 
 func TestVolumesByHand(t *testing.T) {
@@ -52,7 +52,7 @@ func TestVolumesByHand(t *testing.T) {
 	d.MustDocker("run", "--name", "user", "-v", "data:/d", "-v", "/anon", image, "sh", "-c", "echo x > /d/x; echo y > /anon/y")
 	anonymous := volumes(d, "dangling=false", "label=com.docker.volume.anonymous")
 	for filter, want := range map[string]string{
-		"dangling=true":    lines(random + " spare"),
+		"dangling=true":    words(random + " spare"),
 		"label=tier=front": "spare",
 		"label=tier":       "data spare",
 		"name=dat":         "data",
@@ -154,7 +154,7 @@ func TestMountsOfContainers(t *testing.T) {
 		t.Errorf("volumes from another container: %s", got)
 	}
 	d.MustDocker("run", "--rm", "--volumes-from", "first", image, "sh", "-c", "cat /n/f && echo b > /anon/f && ! touch /b/x")
-	if got := lines(d.MustDocker("start", "-a", "first") + volumes(d, "label=com.docker.volume.anonymous")); len(got) != 64 {
+	if got := words(d.MustDocker("start", "-a", "first") + volumes(d, "label=com.docker.volume.anonymous")); len(got) != 64 {
 		t.Errorf("after --rm of who shared it, the anonymous volume is %q", got)
 	}
 	for _, c := range []struct {
