@@ -57,27 +57,30 @@ func address(host string) (network, addr string, err error) {
 // dial connects, and starts the daemon when nobody answers on a local socket
 // and we may.
 func (c *connection) dial(ctx context.Context) (net.Conn, error) {
+	var conn net.Conn
 	network, addr, err := address(c.host())
 	if err == nil {
-		var conn net.Conn
-		dialer := net.Dialer{Timeout: dialTimeout}
-		if conn, err = dialer.DialContext(ctx, network, addr); err == nil {
-			return conn, nil
-		}
-		if nobody(err) && network == "unix" && os.Geteuid() == 0 {
-			if err = c.ensureDaemon(ctx, addr); err == nil {
-				if conn, err = dialer.DialContext(ctx, network, addr); err == nil {
-					return conn, nil
-				}
-			}
-		} else {
-			err = explainDial(c.host(), network, err)
-		}
+		conn, err = c.reach(ctx, network, addr)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failure = err
-	return nil, err
+	return conn, err
+}
+
+func (c *connection) reach(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, network, addr)
+	switch {
+	case err == nil:
+		return conn, nil
+	case !nobody(err) || network != "unix" || os.Geteuid() != 0:
+		return nil, explainDial(c.host(), network, err)
+	}
+	if err := c.ensureDaemon(ctx, addr); err != nil {
+		return nil, err
+	}
+	return dialer.DialContext(ctx, network, addr)
 }
 
 // ensureDaemon starts the daemon once, whoever asks.

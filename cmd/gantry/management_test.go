@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,9 +18,10 @@ import (
 // recorder answers like a daemon with one container and one image, and keeps
 // what it is asked for.
 type recorder struct {
-	host  string
-	mu    sync.Mutex
-	asked []string
+	host    string
+	mu      sync.Mutex
+	asked   []string
+	headers http.Header // of the last request
 }
 
 func newRecorder(t *testing.T) *recorder {
@@ -39,7 +41,7 @@ func newRecorder(t *testing.T) *recorder {
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked = append(r.asked, req.Method+" "+req.URL.Path)
+	r.asked, r.headers = append(r.asked, req.Method+" "+req.URL.Path), req.Header
 	w.Header().Set("Api-Version", "1.44")
 	w.Header().Set("Ostype", "linux")
 	switch {
@@ -201,5 +203,38 @@ func TestCompletionOfNames(t *testing.T) {
 				t.Errorf("%s completion %s: exit code %d", name, shell, code)
 			}
 		}
+	}
+}
+
+// Plugins of the docker CLI are never run, and its configuration is honoured.
+func TestConfigurationOfTheDockerCLI(t *testing.T) {
+	r := newRecorder(t)
+	dir := t.TempDir()
+	ran := filepath.Join(dir, "ran")
+	for _, path := range []string{"cli-plugins/docker-probe", "extra/docker-more", "cli-plugins/docker-buildx"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, path), []byte("#!/bin/sh\necho \"$0\" >> "+ran+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeFile(t, dir+"/config.json", `{"psFormat": "{{.Names}} it is", "HttpHeaders": {"X-Test": "yes"}, "currentContext": "elsewhere", "cliPluginsExtraDirs": ["`+dir+`/extra"],
+		"plugins": {"probe": {"hooks": "ps"}}, "features": {"hooks": "true"}, "aliases": {"builder": "probe"}}`)
+	env := map[string]string{"GANTRY_HOST": r.host}
+	if code, out, errs := call(t, "docker", env, "--config", dir, "ps"); code != 0 || out != "lively_lamp it is\n" {
+		t.Errorf("docker ps: exit code %d, %q, %q", code, out, errs)
+	}
+	if r.headers.Get("X-Test") != "yes" {
+		t.Errorf("headers %v", r.headers)
+	}
+	for _, line := range []string{"info", "system info", "probe", "help probe", "buildx ls", "build .", "__complete pro"} {
+		_, out, errs := call(t, "docker", env, append([]string{"--config", dir}, strings.Fields(line)...)...)
+		if strings.Contains(out+errs, "docker-probe") || strings.Contains(out+errs, "duplicates") {
+			t.Errorf("docker %s: %q, %q", line, out, errs)
+		}
+	}
+	if b, err := os.ReadFile(ran); err == nil {
+		t.Errorf("plugins were run: %s", b)
 	}
 }

@@ -147,6 +147,11 @@ func (f *Front) populate(root *cobra.Command) {
 		}
 		cmd.AddCommand(f.Extra[cmd.Name()]...)
 	}
+	for _, path := range [][]string{{"info"}, {"system", "info"}} {
+		if info, _, err := root.Find(path); err == nil {
+			f.withoutPlugins(info)
+		}
+	}
 	if f.Only == nil {
 		root.AddCommand(unsupportedCommands(f.Name)...)
 	}
