@@ -26,10 +26,10 @@ func (missingImage) NotFound() {}
 // refusal is why a container was not created, for a client. Only its image may
 // be "not found": docker run pulls it then.
 func refusal(err error) error {
-	if image := missingImage(""); !errdefs.IsNotFound(err) || errors.As(err, &image) {
+	if image := missingImage(""); errors.As(err, &image) {
 		return err
 	}
-	return fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+errdefs.ErrNotFound.Error()), errdefs.ErrInvalidArgument)
+	return asSetting(err)
 }
 
 // checkConflicts refuses what contradicts itself, as a client asked for it:
@@ -44,12 +44,7 @@ func checkConflicts(c *container.Config, h *container.HostConfig) error {
 		what string
 	}{
 		{h.UTSMode.IsHost() && c.Hostname != "", "hostname and the UTS mode"},
-		{mode.IsHost() && len(h.Links) > 0, "host type networking can't be used with links. This would result in undefined behavior"},
 		{mode.IsContainer() && c.Hostname != "", "hostname and the network mode"},
-		{mode.IsContainer() && len(h.Links) > 0, "container type network can't be used with links. This would result in undefined behavior"},
-		{mode.IsContainer() && len(h.DNS) > 0, "dns and the network mode"},
-		{mode.IsContainer() && len(h.ExtraHosts) > 0, "custom host-to-IP mapping and the network mode"},
-		{mode.IsContainer() && (len(h.PortBindings) > 0 || h.PublishAllPorts), "port publishing and the container type network mode"},
 		{mode.IsContainer() && len(c.ExposedPorts) > 0, "port exposing and the container type network mode"},
 	} {
 		if conflict.is {

@@ -120,6 +120,9 @@ func gpus(r container.DeviceRequest, known []string) ([]string, error) {
 		if !slices.ContainsFunc(known, func(name string) bool { return strings.HasPrefix(name, kind+"=") }) {
 			continue
 		}
+		if r.Count > len(known) {
+			return nil, fmt.Errorf("CDI device injection failed: %d devices of kind %s asked for, and there are fewer", r.Count, kind)
+		}
 		ids := r.DeviceIDs
 		switch {
 		case len(ids) > 0:
@@ -132,8 +135,7 @@ func gpus(r container.DeviceRequest, known []string) ([]string, error) {
 		}
 		out := make([]string, len(ids))
 		for i, id := range ids {
-			out[i] = kind + "=" + id
-			if !slices.Contains(known, out[i]) {
+			if out[i] = kind + "=" + id; !slices.Contains(known, out[i]) {
 				return nil, fmt.Errorf("CDI device injection failed: unresolvable CDI devices %s", out[i])
 			}
 		}

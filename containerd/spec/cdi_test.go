@@ -71,6 +71,7 @@ func TestDeviceRequestsThatCannotBe(t *testing.T) {
 		"no such kind":       {gpuSpec, container.DeviceRequest{Driver: "amd", Count: -1, Capabilities: gpu}, "amd.com/gpu; looked for CDI specifications in /"},
 		"no specification":   {"", container.DeviceRequest{Count: -1, Capabilities: gpu}, "no devices of kind nvidia.com/gpu or amd.com/gpu"},
 		"too many":           {gpuSpec, container.DeviceRequest{Count: 3, Capabilities: gpu}, "nvidia.com/gpu=2"},
+		"far too many":       {gpuSpec, container.DeviceRequest{Count: 1 << 62, Capabilities: gpu}, "there are fewer"},
 		"count and names":    {gpuSpec, container.DeviceRequest{Count: 1, DeviceIDs: []string{"0"}, Capabilities: gpu}, "both Count and DeviceIDs"},
 		"options":            {gpuSpec, container.DeviceRequest{Count: 1, Capabilities: gpu, Options: map[string]string{"a": "b"}}, `"a"`},
 		"unknown CDI device": {gpuSpec, container.DeviceRequest{Driver: "cdi", DeviceIDs: []string{"acme.com/card=0"}}, "unresolvable CDI devices acme.com/card=0; looked for"},

@@ -41,6 +41,9 @@ func Check(cfg container.Config, h container.HostConfig, f Facts) (warnings []st
 	if err != nil {
 		return nil, err
 	}
+	if sec.writableCgroups && !(f.CgroupV2 && privateCgroupns(h, f)) {
+		return nil, invalid("security option writable-cgroups needs cgroup v2 and a private cgroup namespace")
+	}
 	warnings = append(leftOut(h.Resources, f), sec.leftOut(f)...)
 	if h.NetworkMode.IsHost() && len(h.PortBindings) > 0 {
 		warnings = append(warnings, "Published ports are discarded when using host network mode")

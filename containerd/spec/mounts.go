@@ -20,8 +20,8 @@ const (
 
 // mounts lists what the runtime mounts, parents before children. What a user
 // mounts takes the place of a default; his /dev takes that of all below it.
-func mounts(in Input) ([]specs.Mount, error) {
-	defaults, err := defaultMounts(in)
+func mounts(in Input, sec security) ([]specs.Mount, error) {
+	defaults, err := defaultMounts(in, sec)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func rootfsPropagation(ms []Mount) string {
 	return p
 }
 
-func defaultMounts(in Input) ([]specs.Mount, error) {
+func defaultMounts(in Input, sec security) ([]specs.Mount, error) {
 	h := in.Host
 	ro := func(opts ...string) []string {
 		if h.Privileged {
@@ -117,12 +117,16 @@ func defaultMounts(in Input) ([]specs.Mount, error) {
 		}
 		return append(opts, "ro")
 	}
+	cgroup := []string{"nosuid", "noexec", "nodev", "relatime"}
+	if !sec.writableCgroups {
+		cgroup = ro(cgroup...)
+	}
 	ms := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: ro("nosuid", "noexec", "nodev")},
-		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: ro("nosuid", "noexec", "nodev", "relatime")},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: cgroup},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
 	shm, err := shmMount(in)

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // AppArmorProfile is the profile that containers run under where AppArmor is
@@ -123,7 +125,7 @@ func (sec security) seccompProfile(s *specs.Spec, privileged bool, f Facts) (*sp
 		if !filepath.IsAbs(custom) {
 			return nil, fmt.Errorf("seccomp profile %s is neither JSON, an absolute path nor %q: %w", name, unconfined, errdefs.ErrInvalidArgument)
 		}
-		b, err := os.ReadFile(custom)
+		b, err := readProfile(custom)
 		if err != nil {
 			return nil, fmt.Errorf("seccomp profile: %v: %w", err, errdefs.ErrInvalidArgument)
 		}
@@ -134,6 +136,26 @@ func (sec security) seccompProfile(s *specs.Spec, privileged bool, f Facts) (*sp
 		return nil, fmt.Errorf("seccomp profile %s: %v: %w", name, err, errdefs.ErrInvalidArgument)
 	}
 	return p, nil
+}
+
+// maxProfile bounds what is read of a profile: Docker's has 15 kB.
+const maxProfile = 1 << 20
+
+// readProfile reads a regular file: nobody must hang on a FIFO or a device.
+func readProfile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxProfile {
+		return nil, fmt.Errorf("%q is no regular file of at most 1 MiB", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxProfile))
 }
 
 // maskedPaths are hidden from the container. Source: dockerd's defaults.

@@ -87,7 +87,7 @@ func Build(in Input) (*specs.Spec, error) {
 	if !in.Host.UTSMode.IsHost() {
 		s.Hostname = in.Hostname
 	}
-	if s.Mounts, err = mounts(in); err != nil {
+	if s.Mounts, err = mounts(in, sec); err != nil {
 		return nil, err
 	}
 	s.Linux.RootfsPropagation = rootfsPropagation(in.Mounts)

@@ -201,6 +201,7 @@ func TestBuildRefuses(t *testing.T) {
 		}, `"x"`, errdefs.IsInvalidArgument},
 		"device rule":     {func(in *Input) { in.Host.DeviceCgroupRules = []string{"c 1:3"} }, "'c 1:3'", errdefs.IsInvalidArgument},
 		"seccomp path":    {func(in *Input) { in.Host.SecurityOpt = []string{"seccomp=profile.json"} }, "profile.json", errdefs.IsInvalidArgument},
+		"seccomp device":  {func(in *Input) { in.Host.SecurityOpt = []string{"seccomp=/dev/zero"} }, "no regular file", errdefs.IsInvalidArgument},
 		"seccomp json":    {func(in *Input) { in.Host.SecurityOpt = []string{"seccomp={"} }, "inline", errdefs.IsInvalidArgument},
 		"seccomp missing": {func(in *Input) { in.Facts.Seccomp = false; in.Host.SecurityOpt = []string{"seccomp={}"} }, "no seccomp", errdefs.IsInvalidArgument},
 	} {

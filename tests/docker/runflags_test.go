@@ -3,6 +3,7 @@ package docker_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -248,5 +249,29 @@ func TestRunFlagsOfHealth(t *testing.T) {
 	got = inspect(d, "hh", "{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}} {{.Config.Healthcheck.Retries}} {{.Config.Healthcheck.StartPeriod}} {{.Config.Healthcheck.StartInterval}}")
 	if got != "100ms 9s 2 50ms 20ms" {
 		t.Errorf("health check: %s", got)
+	}
+}
+
+// What the command line offers is in the documentation, done or refused.
+func TestEveryRunFlagIsDocumented(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	b, err := os.ReadFile("../../docs/run-flags.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\|[^|]*`(--[a-z0-9-]+)`[^|]*\\| (done|refused|–) \\|").FindAllStringSubmatch(string(b), -1)
+	documented := map[string]bool{}
+	for _, row := range rows {
+		documented[row[1]] = true
+	}
+	flags := regexp.MustCompile(`(?m)^ +(?:-[a-zA-Z], )?(--[a-z0-9-]+) `).FindAllStringSubmatch(d.MustDocker("run", "--help"), -1)
+	if len(flags) < 90 {
+		t.Fatalf("only %d flags by --help", len(flags))
+	}
+	for _, f := range flags {
+		if !documented[f[1]] {
+			t.Errorf("docs/run-flags.md says nothing of %s", f[1])
+		}
 	}
 }
