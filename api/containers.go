@@ -16,7 +16,7 @@ import (
 
 // lifecycle makes containers, runs and ends them.
 type lifecycle interface {
-	CreateContainer(ctx context.Context, name string, req container.CreateRequest) (container.CreateResponse, error)
+	CreateContainer(ctx context.Context, name, platform string, req container.CreateRequest) (container.CreateResponse, error)
 	StartContainer(ctx context.Context, ref string) error
 	StopContainer(ctx context.Context, ref string, opts engine.StopOptions) error
 	RestartContainer(ctx context.Context, ref string, opts engine.StopOptions) error
@@ -92,12 +92,13 @@ func (c containerRoutes) create(w http.ResponseWriter, r *http.Request) error {
 		req.HostConfig = &container.HostConfig{}
 	}
 	nameDefaultNetwork(&req)
-	if err := checkPlatform(r.URL.Query().Get("platform")); err != nil {
+	platform := r.URL.Query().Get("platform")
+	if err := checkPlatform(platform); err != nil {
 		return err
 	}
 	ctx, cancel := changing(r)
 	defer cancel()
-	created, err := c.CreateContainer(ctx, strings.TrimPrefix(r.URL.Query().Get("name"), "/"), req)
+	created, err := c.CreateContainer(ctx, strings.TrimPrefix(r.URL.Query().Get("name"), "/"), platform, req)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 // taker accepts what it is given and does nothing with it.
 type taker struct{ refuser }
 
-func (taker) CreateContainer(_ context.Context, _ string, req container.CreateRequest) (container.CreateResponse, error) {
+func (taker) CreateContainer(_ context.Context, _, _ string, req container.CreateRequest) (container.CreateResponse, error) {
 	_ = req.Config.Image + string(req.HostConfig.NetworkMode) // both are there
 	return container.CreateResponse{ID: "x"}, nil
 }

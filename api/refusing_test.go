@@ -33,7 +33,7 @@ func refusingWith(err error) backends {
 		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
 }
 
-func (r refuser) CreateContainer(context.Context, string, container.CreateRequest) (container.CreateResponse, error) {
+func (r refuser) CreateContainer(context.Context, string, string, container.CreateRequest) (container.CreateResponse, error) {
 	return container.CreateResponse{}, r.err
 }
 func (r refuser) StartContainer(context.Context, string) error                       { return r.err }

@@ -35,12 +35,13 @@ type creation struct {
 	Carried    map[string]string // mount target to the anonymous volume to take over
 }
 
-// CreateContainer makes a container for the Engine API.
-func (e *Engine) CreateContainer(ctx context.Context, name string, req container.CreateRequest) (container.CreateResponse, error) {
+// CreateContainer makes a container for the Engine API. With a platform, its
+// image must be of that one.
+func (e *Engine) CreateContainer(ctx context.Context, name, platform string, req container.CreateRequest) (container.CreateResponse, error) {
 	if req.Config == nil {
 		return container.CreateResponse{}, fmt.Errorf("create container: no configuration given: %w", errdefs.ErrInvalidArgument)
 	}
-	s := creation{ID: randomID(), Name: strings.TrimPrefix(name, "/"), Image: req.Config.Image, Config: *req.Config}
+	s := creation{ID: randomID(), Name: strings.TrimPrefix(name, "/"), Image: req.Config.Image, Platform: platform, Config: *req.Config}
 	if req.HostConfig != nil {
 		s.HostConfig = *req.HostConfig
 	}
@@ -111,6 +112,10 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 		}
 		return nil, err
 	}
+	foreign, err := checkImagePlatform(img, s.Image, s.Platform)
+	if err != nil {
+		return nil, err
+	}
 	rec := record{ID: s.ID, Name: s.Name, Created: time.Now().UTC(), Image: s.Image, ImageID: img.ID, Platform: s.Platform, Config: s.Config, HostConfig: s.HostConfig}
 	if err := e.complete(&rec, s.Networks, img); err != nil {
 		return nil, err
@@ -119,6 +124,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 		return nil, err
 	}
 	spec.Complete(&rec.HostConfig, e.facts)
+	warnings = append(foreign, warnings...)
 	if rec.Mounts, err = e.planMounts(&rec, s.Carried); err != nil {
 		return nil, err
 	}

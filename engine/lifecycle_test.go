@@ -43,7 +43,7 @@ func create(t *testing.T, e *engine.Engine, script string, opts ...option) strin
 	for _, o := range opts {
 		o(&req)
 	}
-	r, err := e.CreateContainer(t.Context(), "", req)
+	r, err := e.CreateContainer(t.Context(), "", "", req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestNextExitKeepsItsCodeWhenThePolicyRestarts(t *testing.T) {
 
 func TestFailedCreateKeepsTheNamedVolume(t *testing.T) {
 	e := open(t)
-	_, err := e.CreateContainer(t.Context(), "", container.CreateRequest{
+	_, err := e.CreateContainer(t.Context(), "", "", container.CreateRequest{
 		Config:     &container.Config{Image: "busybox:latest", Cmd: []string{"true"}, Volumes: map[string]struct{}{"/anon": {}}},
 		HostConfig: &container.HostConfig{Binds: []string{"mine:/d"}, NetworkMode: "none", ExtraHosts: []string{"host:host-gateway"}},
 	})

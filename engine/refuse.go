@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"strings"
 
+	ctd "gantry/containerd"
+
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/container"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // missingImage is the error of a container whose image is not here.
@@ -23,10 +27,43 @@ func (m missingImage) Error() string {
 
 func (missingImage) NotFound() {}
 
+// checkImagePlatform refuses an image of another platform than the one asked
+// for, and warns of one that is not this host's: it may run, emulated.
+func checkImagePlatform(img *ctd.Image, name, asked string) (warnings []string, err error) {
+	if img.Architecture == "" || img.OS == "" {
+		return nil, nil // an image need not say
+	}
+	is := platforms.Normalize(ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})
+	want := platforms.DefaultSpec()
+	if asked != "" {
+		if want, err = platforms.Parse(asked); err != nil {
+			return nil, fmt.Errorf("platform %q: %v: %w", asked, err, errdefs.ErrInvalidArgument)
+		}
+	}
+	switch {
+	case platforms.Only(want).Match(is):
+		return nil, nil
+	case asked != "":
+		return nil, missingPlatform{name, asked}
+	}
+	return []string{fmt.Sprintf("The requested image's platform (%s) does not match the detected host platform (%s) and no specific platform was requested",
+		platforms.FormatAll(is), platforms.FormatAll(want))}, nil
+}
+
+// missingPlatform is the error of an image that is here for others only.
+type missingPlatform struct{ image, platform string }
+
+func (m missingPlatform) Error() string {
+	return fmt.Sprintf("image with reference %s was found but does not provide the specified platform (%s)", m.image, m.platform)
+}
+
+func (missingPlatform) NotFound() {}
+
 // refusal is why a container was not created, for a client. Only its image may
 // be "not found": docker run pulls it then.
 func refusal(err error) error {
-	if image := missingImage(""); errors.As(err, &image) {
+	image, platform := missingImage(""), missingPlatform{}
+	if errors.As(err, &image) || errors.As(err, &platform) {
 		return err
 	}
 	return asSetting(err)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -274,4 +275,19 @@ func TestEveryRunFlagIsDocumented(t *testing.T) {
 			t.Errorf("docs/run-flags.md says nothing of %s", f[1])
 		}
 	}
+}
+
+func TestRunOfAnImageForAnotherPlatform(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	d.Busybox("foreign:test", busybox.Arch("s390x")) // its program is this host's all the same
+	r := d.Docker("run", "--rm", "foreign:test", "echo", "runs")
+	if r.Stdout != "runs\n" || !strings.Contains(r.Stderr, "The requested image's platform (linux/s390x) does not match the detected host platform") {
+		t.Errorf("no platform asked for: %v", r)
+	}
+	own := "linux/" + runtime.GOARCH
+	if r := d.FailDocker("run", "--rm", "--pull", "never", "--platform", own, "foreign:test", "true"); !strings.Contains(r.Stderr, "does not provide the specified platform ("+own+")") {
+		t.Errorf("the host's platform: %v", r)
+	}
+	d.MustDocker("run", "--rm", "--platform", own, image, "true")
 }
