@@ -1,6 +1,8 @@
 package api
 
 import (
+	"strings"
+
 	"gantry/engine"
 
 	"github.com/moby/moby/api/types/jsonstream"
@@ -16,7 +18,9 @@ type failure struct {
 // progress sends how far an image is.
 func (o *outbox) progress(p engine.Progress) {
 	m := jsonstream.Message{ID: p.ID, Status: p.Status}
-	if p.Current != 0 || p.Total != 0 {
+	// clients print a step's end as a line of its own, but not how far one is
+	ended := strings.HasSuffix(p.Status, "complete") || strings.HasSuffix(p.Status, "exists")
+	if !ended && (p.Current != 0 || p.Total != 0) {
 		m.Progress = &jsonstream.Progress{Current: p.Current, Total: p.Total}
 		o.hint(m)
 		return

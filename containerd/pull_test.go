@@ -8,9 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,79 +17,20 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/crypto/bcrypt"
 
 	"gantry/containerd"
 	"gantry/tests/busybox"
+	"gantry/tests/harness"
 )
 
-// registry runs Debian's docker-registry on a loopback port and returns its
-// address. A user makes it ask for a login.
 func registry(t *testing.T, user, password string) string {
 	t.Helper()
-	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %q}\n", filepath.Join(dir, "data"), addr)
-	if user != "" {
-		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		passwords := filepath.Join(dir, "htpasswd")
-		if err := os.WriteFile(passwords, []byte(user+":"+string(hash)+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", passwords)
-	}
-	file := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("docker-registry", "serve", file)
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		log.Close()
-	})
-	(&host{t: t}).until("the registry to listen", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		c.Close()
-		return true
-	})
-	return addr
+	return harness.Registry(t, user, password)
 }
 
 func push(t *testing.T, to string, args []string, opts ...busybox.Option) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "image.tar")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := busybox.Archive(f, "image", opts...); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	cmd := exec.Command("skopeo", append([]string{"copy", "--insecure-policy", "--dest-tls-verify=false", "oci-archive:" + file, "docker://" + to}, args...)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("skopeo: %v: %s", err, out)
-	}
+	harness.Push(t, to, args, opts...)
 }
 
 // statuses collects progress by layer.
@@ -198,8 +137,8 @@ func TestPullErrors(t *testing.T) {
 	}{
 		{addr + "/app:2", containerd.Auth{}, errdefs.IsNotFound, "manifest unknown"},
 		{addr + "/none:1", containerd.Auth{}, errdefs.IsNotFound, "manifest unknown"},
-		{open401 + "/app:1", containerd.Auth{}, errdefs.IsUnauthorized, "login"},
-		{open401 + "/app:1", containerd.Auth{Username: "user", Password: "wrong"}, errdefs.IsUnauthorized, "401"},
+		{open401 + "/app:1", containerd.Auth{}, errdefs.IsNotFound, "login"},
+		{open401 + "/app:1", containerd.Auth{Username: "user", Password: "wrong"}, errdefs.IsNotFound, "401"},
 		{dead.Addr().String() + "/app:1", containerd.Auth{}, errdefs.IsUnavailable, "cannot be reached"},
 		{limited + "/app:1", containerd.Auth{}, errdefs.IsResourceExhausted, "429"},
 		{broken + "/app:1", containerd.Auth{}, errdefs.IsUnavailable, "500"},

@@ -18,8 +18,7 @@ import (
 
 // registryError says what a registry answered, in words, with a class:
 //
-//	ErrNotFound           no such image
-//	ErrUnauthenticated    credentials are missing or wrong
+//	ErrNotFound           no such image, or none for these credentials
 //	ErrPermissionDenied   the registry refuses
 //	ErrResourceExhausted  its rate limit
 //	ErrUnavailable        it cannot be reached, or has a fault
@@ -49,7 +48,7 @@ func registryError(name string, err error) error {
 	case errors.Is(err, errdefs.ErrNotFound):
 		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q has no such image: %w", image, registry, errdefs.ErrNotFound)
 	case errors.Is(err, docker.ErrInvalidAuthorization):
-		return denied(image, registry, err.Error(), errdefs.ErrUnauthenticated)
+		return denied(image, registry, err.Error(), errdefs.ErrNotFound)
 	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
 		return say(errdefs.ErrFailedPrecondition, "has a certificate that is not trusted; put its CA into certs.d or list it in insecure-registries")
 	case errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
@@ -68,7 +67,7 @@ func statusError(image, registry string, s remoteerrors.ErrUnexpectedStatus) err
 	var class error = errdefs.ErrUnknown
 	switch {
 	case s.StatusCode == http.StatusUnauthorized:
-		class = errdefs.ErrUnauthenticated
+		class = errdefs.ErrNotFound // as dockerd: to "unauthenticated" the docker CLI answers with a prompt
 	case s.StatusCode == http.StatusForbidden:
 		class = errdefs.ErrPermissionDenied
 	case s.StatusCode == http.StatusNotFound:

@@ -35,13 +35,13 @@ func (e *Engine) ListImages(ctx context.Context, o ImageListOptions) ([]image.Su
 	users, shared := e.imageUsers(), sharedSizes(all)
 	out := make([]image.Summary, 0, len(all))
 	for _, img := range all {
-		tags, ok := want(img)
+		tags, digests, ok := want(img)
 		if !ok {
 			continue
 		}
 		target := img.Descriptor
 		s := image.Summary{
-			ID: img.ID, RepoTags: tags, RepoDigests: familiar(img.Digests), Created: img.Created.Unix(), Size: img.Size,
+			ID: img.ID, RepoTags: tags, RepoDigests: digests, Created: img.Created.Unix(), Size: img.Size,
 			SharedSize: -1, Containers: int64(len(users[img.ID])), Labels: img.Config.Labels, Descriptor: &target,
 		}
 		if o.SharedSize {
@@ -59,7 +59,7 @@ func (e *Engine) ListImages(ctx context.Context, o ImageListOptions) ([]image.Su
 
 // imageFilter turns filters into a decision, which also says which of an
 // image's names are meant. Source: Engine API, GET /images/json.
-func (e *Engine) imageFilter(ctx context.Context, f Filters) (func(*ctd.Image) (tags []string, ok bool), error) {
+func (e *Engine) imageFilter(ctx context.Context, f Filters) (func(*ctd.Image) (tags, digests []string, ok bool), error) {
 	if err := knownFilters(f, "before", "dangling", "label", "label!", "reference", "since", "until"); err != nil {
 		return nil, err
 	}
@@ -84,23 +84,21 @@ func (e *Engine) imageFilter(ctx context.Context, f Filters) (func(*ctd.Image) (
 			return nil, err
 		}
 	}
-	return func(img *ctd.Image) ([]string, bool) {
-		tags := familiar(img.Names)
+	return func(img *ctd.Image) (tags, digests []string, ok bool) {
+		tags, digests = familiar(img.Names), familiar(img.Digests)
 		if patterns := f["reference"]; len(patterns) > 0 {
-			fits := func(name string) bool {
-				return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := matchesReference(p, name); return ok })
+			other := func(name string) bool {
+				return !slices.ContainsFunc(patterns, func(p string) bool { ok, _ := matchesReference(p, name); return ok })
 			}
-			byDigest := slices.ContainsFunc(img.Digests, fits)
-			if tags = slices.DeleteFunc(tags, func(t string) bool { return !fits(t) }); len(tags) == 0 && !byDigest {
-				return nil, false
+			tags, digests = slices.DeleteFunc(tags, other), slices.DeleteFunc(digests, other)
+			if len(tags)+len(digests) == 0 {
+				return nil, nil, false
 			}
 		}
-		if dangling != nil && *dangling != (len(img.Names) == 0) {
-			return nil, false
-		}
-		return tags, matchImageLabels(img, f) && (until.IsZero() || img.Created.Before(until)) &&
+		ok = (dangling == nil || *dangling == (len(img.Names) == 0)) && matchImageLabels(img, f) && (until.IsZero() || img.Created.Before(until)) &&
 			!slices.ContainsFunc(before, func(t time.Time) bool { return !img.Created.Before(t) }) &&
 			!slices.ContainsFunc(since, func(t time.Time) bool { return !img.Created.After(t) })
+		return tags, digests, ok
 	}, nil
 }
 

@@ -88,7 +88,7 @@ func (e *Engine) sizes(ctx context.Context, rec *record) (rw, rootFS int64, err 
 	}
 	rootFS = rw
 	if img, err := e.rt.Image(ctx, rec.ImageID); err == nil {
-		rootFS += img.Size
+		rootFS += img.Unpacked
 	}
 	return rw, rootFS, nil
 }
