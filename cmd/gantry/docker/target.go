@@ -110,7 +110,7 @@ type client struct{ *engine.Client }
 var _ engine.APIClient = client{}
 
 func newClient(host, agent string, headers map[string]string, dial engine.Opt) (engine.APIClient, error) {
-	c, err := engine.New(engine.WithHost(host), dial, engine.WithAPIVersion(engine.MaxAPIVersion),
+	c, err := engine.New(engine.WithHost(host), dial, engine.WithAPIVersion(engine.MaxAPIVersion), engine.WithAPIVersionFromEnv(),
 		engine.WithHTTPHeaders(headers), engine.WithUserAgent(agent))
 	if err != nil {
 		return nil, err

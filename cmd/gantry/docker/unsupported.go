@@ -49,7 +49,7 @@ func unsupportedCommands(program string) []*cobra.Command {
 	var out []*cobra.Command
 	for _, name := range slices.Sorted(maps.Keys(instead)) {
 		out = append(out, &cobra.Command{
-			Use: name, Hidden: true, DisableFlagParsing: true,
+			Use: name, Short: "Not supported by Gantry: " + instead[name], Hidden: true, DisableFlagParsing: true,
 			RunE: func(*cobra.Command, []string) error {
 				return cli.StatusError{StatusCode: 1, Status: fmt.Sprintf("%s %s is not supported by Gantry: %s", program, name, instead[name])}
 			},
