@@ -59,7 +59,7 @@ func (e *Engine) CreateContainer(ctx context.Context, name, platform string, req
 			return cmp.Or(cmp.Compare(b.Settings.GwPriority, a.Settings.GwPriority), cmp.Compare(a.Network, b.Network))
 		})
 	}
-	if err := checkConflicts(&s.Config, &s.HostConfig); err != nil {
+	if err := checkConflicts(&s.Config, &s.HostConfig, s.Networks); err != nil {
 		return container.CreateResponse{}, err
 	}
 	warnings, err := e.create(ctx, s)

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	ctd "gantry/containerd"
@@ -71,7 +72,7 @@ func refusal(err error) error {
 
 // checkConflicts refuses what contradicts itself, as a client asked for it:
 // later the image's share is in it. Source: dockerd, which has these words.
-func checkConflicts(c *container.Config, h *container.HostConfig) error {
+func checkConflicts(c *container.Config, h *container.HostConfig, nets []attachment) error {
 	mode := h.NetworkMode
 	if name, joins := strings.CutPrefix(string(mode), "container:"); joins && name == "" {
 		return fmt.Errorf("Invalid network mode: invalid container format container:<name|id>: %w", errdefs.ErrInvalidArgument)
@@ -82,6 +83,7 @@ func checkConflicts(c *container.Config, h *container.HostConfig) error {
 	}{
 		{h.UTSMode.IsHost() && c.Hostname != "", "hostname and the UTS mode"},
 		{mode.IsContainer() && c.Hostname != "", "hostname and the network mode"},
+		{!hasOwnLinks(mode) && slices.ContainsFunc(nets, func(a attachment) bool { return len(a.Settings.MacAddress) > 0 }), "mac-address and the network mode"},
 		{mode.IsContainer() && len(c.ExposedPorts) > 0, "port exposing and the container type network mode"},
 	} {
 		if conflict.is {
@@ -92,6 +94,12 @@ func checkConflicts(c *container.Config, h *container.HostConfig) error {
 		return fmt.Errorf("%v: %w", err, errdefs.ErrInvalidArgument)
 	}
 	return nil
+}
+
+// hasOwnLinks tells whether a container of that mode has network interfaces
+// that are made for it.
+func hasOwnLinks(mode container.NetworkMode) bool {
+	return !mode.IsHost() && !mode.IsNone() && !mode.IsContainer()
 }
 
 // unrunnable puts the blame where it is when a container's command is missing

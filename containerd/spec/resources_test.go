@@ -84,3 +84,45 @@ func TestOOMScoreAdjNeedsTheRight(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCompleteWritesDownWhatDockerGives(t *testing.T) {
+	v2, v1 := testFacts(), testFacts()
+	v1.CgroupV2, v1.OOMKillDisable, v1.Swappiness = false, true, true
+	ask := container.HostConfig{Resources: container.Resources{Memory: 10 << 20, MemorySwappiness: ptr(int64(-1)), PidsLimit: ptr(int64(0)), OomKillDisable: ptr(false)}}
+	for name, c := range map[string]struct {
+		facts    Facts
+		cgroupns container.CgroupnsMode
+		oom      *bool
+	}{"cgroup v1": {v1, "host", ptr(false)}, "cgroup v2": {v2, "private", nil}} {
+		got := ask
+		Complete(&got, c.facts)
+		want := ask
+		want.Runtime, want.IpcMode, want.CgroupnsMode, want.ShmSize = "runc", "private", c.cgroupns, 64<<20
+		want.MemorySwap, want.MemorySwappiness, want.PidsLimit, want.OomKillDisable = 20<<20, nil, nil, c.oom
+		want.MaskedPaths, want.ReadonlyPaths = got.MaskedPaths, got.ReadonlyPaths
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if len(got.MaskedPaths) == 0 || len(got.ReadonlyPaths) == 0 {
+			t.Errorf("%s: hidden paths %q and %q", name, got.MaskedPaths, got.ReadonlyPaths)
+		}
+		// it says nothing new
+		a, b := testInput(t), testInput(t)
+		a.Facts, a.Host = c.facts, ask
+		b.Facts, b.Host, b.Rootfs = c.facts, got, a.Rootfs
+		a.Host.NetworkMode, b.Host.NetworkMode = "web", "web"
+		before, err := Build(a)
+		must(t, err)
+		after, err := Build(b)
+		must(t, err)
+		before.Linux.Resources.Pids = nil // 0 lifts a limit that a new container does not have
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("%s: the specification changes:\n%s", name, diff)
+		}
+	}
+	privileged := container.HostConfig{Privileged: true}
+	Complete(&privileged, v2)
+	if privileged.MaskedPaths != nil || privileged.ReadonlyPaths != nil {
+		t.Errorf("a privileged container hides %q and %q", privileged.MaskedPaths, privileged.ReadonlyPaths)
+	}
+}

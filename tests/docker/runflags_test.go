@@ -147,6 +147,7 @@ func TestRunFlagsThatCannotBe(t *testing.T) {
 		{"--stop-signal FLY", "invalid signal: FLY"},
 		{"--health-cmd x --health-interval 1us", "Interval in Healthcheck cannot be less than 1ms"},
 		{"--uts host --hostname x", "conflicting options: hostname and the UTS mode"},
+		{"--network host --mac-address 92:d0:c6:0a:29:33", "conflicting options: mac-address and the network mode"},
 		{"--oom-score-adj 2000", "Invalid value 2000, range for oom score adj is [-1000, 1000]"},
 		{"--platform linux/s390x", "linux/s390x"},
 		{"--device /dev/nope", `error gathering device information while adding custom device "/dev/nope": no such file or directory`},
