@@ -372,39 +372,3 @@ not json
 	equal(t, lines(t, open(t, path, Options{Tail: -1})), []string{"a\tb😀\n", "", "end\n"})
 	equal(t, lines(t, open(t, path, Options{Tail: 3})), []string{"a\tb😀\n", "", "end\n"})
 }
-
-// FuzzReader: no file makes the reader panic, hang or return what was not
-// written between two newlines.
-func FuzzReader(f *testing.F) {
-	f.Add([]byte(`{"log":"hi\n","stream":"stdout","time":"2026-01-02T03:04:05.6Z"}`+"\n"), 3)
-	f.Add([]byte(`{"log":"\u00`+"\n"), -1)
-	f.Add([]byte(`{"log":"a\ud800","stream":"stdout","time":"0000"}`+"\n\n"), 1)
-	f.Add([]byte(`{"log":"`), 0)
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, data []byte, tail int) {
-		path := filepath.Join(dir, "log")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		r, err := Open(path, Options{Tail: tail})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		for n := 0; ; n++ {
-			e, err := r.Next(t.Context())
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n >= bytes.Count(data, []byte("\n")) || tail >= 0 && n >= tail {
-				t.Fatalf("entry %d of a file with %d lines, tail %d", n, bytes.Count(data, []byte("\n")), tail)
-			}
-			if e.Stream != Stdout && e.Stream != Stderr || e.Time.IsZero() {
-				t.Fatalf("entry %+v", e)
-			}
-		}
-	})
-}
