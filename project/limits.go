@@ -55,14 +55,13 @@ func limitVolumesFrom(v string) string {
 	return ""
 }
 
-// limitLink accepts links that give no other name: services on one network
-// find each other by theirs.
+// limitLink accepts SERVICE and SERVICE:ALIAS.
 func limitLink(v string) string {
-	name, alias, _ := strings.Cut(v, ":")
-	if alias == "" || alias == name {
-		return ""
+	name, alias, named := strings.Cut(v, ":")
+	if name == "" || named && (alias == "" || strings.ContainsAny(alias, ": /")) {
+		return fmt.Sprintf("%q is not supported: use SERVICE or SERVICE:ALIAS", v)
 	}
-	return fmt.Sprintf("%q is not supported: a link gives no other name; put %s into the aliases of a network of %s", v, alias, name)
+	return ""
 }
 
 // volumeOptions are the options of a volume's short form that compose-go

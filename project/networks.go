@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/moby/api/types/network"
@@ -37,7 +38,31 @@ func (t *translator) attachments(s types.ServiceConfig) []Attachment {
 		if i == 0 && a.Settings.MacAddress == nil {
 			a.Settings.MacAddress = t.mac(s, s.MacAddress, []string{"mac_address"})
 		}
+		a.Settings.Links = t.links(s, key)
 		out = append(out, a)
+	}
+	for i, l := range s.Links {
+		if name, alias, ok := splitLink(l); ok && !slices.ContainsFunc(out, func(a Attachment) bool { return slices.Contains(a.Settings.Links, name+":"+alias) }) {
+			t.problem(s, []string{"links", strconv.Itoa(i)}, "link %q: service %q is on no network of this service", l, name)
+		}
+	}
+	return out
+}
+
+// splitLink reads SERVICE[:ALIAS]; ok is whether the link gives another name.
+func splitLink(l string) (name, alias string, ok bool) {
+	name, alias, ok = strings.Cut(l, ":")
+	return name, alias, ok && alias != "" && alias != name
+}
+
+// links are the other names by which a service finds those that it shares a
+// network with.
+func (t *translator) links(s types.ServiceConfig, network string) (out []string) {
+	for _, l := range s.Links {
+		name, alias, ok := splitLink(l)
+		if _, shared := t.model.Services[name].Networks[network]; ok && shared {
+			out = append(out, name+":"+alias)
+		}
 	}
 	return out
 }

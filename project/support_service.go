@@ -127,7 +127,7 @@ var serviceRules = []rule{
 	{path: "services.*.labels"},
 	{path: "services.*.labels.*"},
 	{path: "services.*.links"},
-	{path: "services.*.links.[]", note: "SERVICE only: it starts first, and is found by name as always", limit: limitLink},
+	{path: "services.*.links.[]", limit: limitLink},
 	{path: "services.*.logging"},
 	{path: "services.*.logging.driver", note: "json-file, none", limit: oneOf("use json-file or none", "json-file", "none")},
 	{path: "services.*.logging.options"},

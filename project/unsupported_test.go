@@ -21,7 +21,7 @@ services:
     <<: *hooks
     image: nginx
     build: .
-    links: ["app:backend"]
+    links: ["app:"]
     volumes_from: ["app:zz"]
     logging: {driver: syslog, options: {tag: x, max-size: 1m}}
     volumes:
@@ -70,7 +70,7 @@ services:
 		"compose.override.yaml:3:5: services.app.gpus: device drivers are not supported yet; use devices",
 		"compose.yaml:3:3: services.web.post_start: Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully",
 		"compose.yaml:8:5: services.web.build: Gantry does not build images yet; build the image elsewhere and name it with image",
-		`compose.yaml:9:13: services.web.links.0: "app:backend" is not supported: a link gives no other name; put backend into the aliases of a network of app`,
+		`compose.yaml:9:13: services.web.links.0: "app:" is not supported: use SERVICE or SERVICE:ALIAS`,
 		`compose.yaml:10:20: services.web.volumes_from.0: "app:zz" is not supported: use SERVICE, SERVICE:ro or SERVICE:rw`,
 		`compose.yaml:11:15: services.web.logging.driver: "syslog" is not supported: use json-file or none`,
 		"compose.yaml:11:41: services.web.logging.options.tag: this log option is not supported; use max-size and max-file",
