@@ -111,33 +111,27 @@ func storm(t *tb, r *report, d *harness.Daemon, f *floor, o options) {
 	r.timed(fmt.Sprintf("%d docker run --rm in four lanes", stormSize), took, floors, 0)
 }
 
-// loneMemory measures what containers take that have a shim to themselves.
+// loneMemory measures what containers take that belong to no project.
 func loneMemory(t *tb, r *report, d *harness.Daemon) {
-	const lone = 10
-	rest, err := memoryOf(d.Pid())
-	if err != nil {
-		t.Fatal(err)
+	const lone = 16
+	look := func(pids ...int) usage {
+		u, err := memoryOf(pids...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
 	}
+	rest := look(d.Pid())
 	t.step("memory with %d lone containers", lone)
 	var ids []string
 	for range lone {
 		ids = append(ids, strings.TrimSpace(docker(t, d, "run", "-d", "busybox", "sleep", "100000")))
 	}
-	daemon, err := memoryOf(d.Pid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pss, rss []int
-	for _, pid := range d.Shims() {
-		u, err := memoryOf(pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pss, rss = append(pss, u.pss), append(rss, u.rss)
-	}
+	shims := d.Shims()
+	daemon, all := look(d.Pid()), look(shims...)
 	docker(t, d, append([]string{"rm", "-f"}, ids...)...)
 	d.NoLeaks()
-	bounded(r, "shim of one of 10 lone containers, PSS", pss, megabytes, 0)
-	bounded(r, "shim of one of 10 lone containers, RSS", rss, megabytes, 0)
-	bounded(r, "daemon above rest, per lone container, PSS", []int{max(0, daemon.pss-rest.pss) / lone}, megabytes, 2_000_000/1024)
+	bounded(r, fmt.Sprintf("%d shims of %d lone containers, PSS", len(shims), lone), []int{all.pss}, megabytes, 0)
+	bounded(r, fmt.Sprintf("%d shims of %d lone containers, RSS", len(shims), lone), []int{all.rss}, megabytes, 0)
+	bounded(r, "daemon and shims above rest, per lone container, PSS", []int{max(0, daemon.pss+all.pss-rest.pss) / lone}, megabytes, 2_000_000/1024)
 }
