@@ -86,11 +86,8 @@ func (c *cli) finish(err error) int {
 	if err == nil || errors.As(err, &exit) && exit.err == nil || errors.As(err, new(*docker.Exit)) {
 		return code
 	}
-	if failure := c.conn.failed(); failure != nil && code != exitInterrupted {
-		err = failure // what the HTTP client makes of it says less
-	}
-	if lost(err) {
-		err = fmt.Errorf("the connection to the daemon was lost; containers run on, repeat the command: %w", err)
+	if better := c.explain(err); better != nil && code != exitInterrupted {
+		err = better
 	}
 	if c.global.progress == "json" {
 		b, _ := json.Marshal(map[string]any{"error": true, "message": readable(err.Error())})
@@ -103,6 +100,20 @@ func (c *cli) finish(err error) int {
 	}
 	fmt.Fprintln(c.err, "gantry: "+strings.ReplaceAll(readable(err.Error()), "\n", "\n        "))
 	return code
+}
+
+// explain says what has become of the daemon, if that is what an error is
+// about, and nil otherwise. What the HTTP client makes of it says less.
+func (c *cli) explain(err error) error {
+	if failure := c.conn.failed(); failure != nil {
+		err = failure
+	} else if !lost(err) {
+		return nil
+	}
+	if lost(err) {
+		return fmt.Errorf("the connection to the daemon was lost; containers run on, repeat the command: %w", err)
+	}
+	return err
 }
 
 // lost says that the daemon has gone away in the middle of an answer.

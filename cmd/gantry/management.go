@@ -26,7 +26,7 @@ func runDocker(ctx context.Context, c *cli, args []string) error {
 func newFront(c *cli, name string) *docker.Front {
 	return &docker.Front{
 		Name: name, Version: version, DefaultHost: defaultHost, In: c.in, Out: c.out, Err: c.err, Getenv: c.getenv,
-		Dial: c.conn.dial, Explain: c.conn.failed,
+		Dial: c.conn.dial, Explain: c.explain,
 	}
 }
 

@@ -198,3 +198,24 @@ func TestFollowersEndAtASignal(t *testing.T) {
 		}
 	}
 }
+
+func TestAttachTellsOfALostDaemon(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	d.MustDocker("run", "-dit", "--name", "box", "-e", "PS1=ready: ", image, "sh")
+	term := openTerminal(t, d.Called("docker", d.Dir, "attach", "box"), 20, 80)
+	term.send("echo at''tached\n")
+	term.expect("attached")
+	d.Kill9()
+	term.expect("containers run on")
+	if code := term.end(); code != 1 {
+		t.Errorf("attach ends with %d", code)
+	}
+	d.Launch()
+	term = openTerminal(t, d.Called("docker", d.Dir, "attach", "box"), 20, 80)
+	term.send("echo a''gain; exit\n")
+	term.expect("again")
+	if code := term.end(); code != 0 {
+		t.Errorf("the second attach ends with %d", code)
+	}
+}

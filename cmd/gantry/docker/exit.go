@@ -26,7 +26,7 @@ func (f *Front) finish(ctx context.Context, err error) error {
 	if code == 0 {
 		return nil
 	}
-	if failure := f.Explain(); failure != nil && text != "" {
+	if failure := f.Explain(err); failure != nil && text != "" {
 		text = f.Name + ": " + strings.TrimPrefix(failure.Error(), f.Name+": ")
 		if code == 126 || code == 127 { // those are about a command that is missing in a container
 			code = 125

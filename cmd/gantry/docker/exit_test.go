@@ -40,7 +40,7 @@ func TestExitCodesAreDockers(t *testing.T) {
 			tc.ctx = context.Background()
 		}
 		var errs bytes.Buffer
-		f := &Front{Name: "docker", Err: &errs, Explain: func() error { return tc.failed }}
+		f := &Front{Name: "docker", Err: &errs, Explain: func(error) error { return tc.failed }}
 		code, exit := 0, (*Exit)(nil)
 		if err := f.finish(tc.ctx, tc.err); errors.As(err, &exit) {
 			code = exit.Code

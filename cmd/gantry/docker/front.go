@@ -31,10 +31,10 @@ type Front struct {
 	Out, Err    io.Writer
 	Getenv      func(string) string
 
-	// Dial connects to the host that Host names; Explain says why it last
-	// failed, nil when it did not.
+	// Dial connects to the host that Host names; Explain says what has become
+	// of the daemon, if that is what an error is about, and nil otherwise.
 	Dial    func(context.Context) (net.Conn, error)
-	Explain func() error
+	Explain func(error) error
 
 	// Compose makes the command "compose"; nil for none. Errors of it are
 	// returned by Run as they are.
