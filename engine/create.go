@@ -108,7 +108,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	img, err := e.rt.Image(ctx, s.Image)
 	if err != nil {
 		if errdefs.IsNotFound(err) {
-			err = missingImage(s.Image)
+			err = noImage(s.Image)
 		}
 		return nil, err
 	}

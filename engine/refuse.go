@@ -28,6 +28,17 @@ func (m missingImage) Error() string {
 
 func (missingImage) NotFound() {}
 
+// noImage is why there is no image of that name: it is not here, or cannot be.
+func noImage(name string) error {
+	if name == "" {
+		return fmt.Errorf("no image given to make a container of: %w", errdefs.ErrInvalidArgument)
+	}
+	if _, err := reference.ParseAnyReference(name); err != nil {
+		return fmt.Errorf("%v: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return missingImage(name)
+}
+
 // checkImagePlatform refuses an image of another platform than the one asked
 // for, and warns of one that is not this host's: it may run, emulated.
 func checkImagePlatform(img *ctd.Image, name, asked string) (warnings []string, err error) {
