@@ -132,13 +132,12 @@ func (p *packer) header(dir, f *os.File, fi os.FileInfo, name, as string) (*tar.
 	if err != nil {
 		return nil, err
 	}
-	if !fi.Mode().IsRegular() {
-		return hdr, nil
+	if fi.Mode().IsRegular() {
+		if err := archive.ReadSecurityXattrToTarHeader(fdPath(dir)+"/"+name, hdr); err != nil {
+			return nil, err
+		}
 	}
-	if err := archive.ReadSecurityXattrToTarHeader(fdPath(dir)+"/"+name, hdr); err != nil {
-		return nil, err
-	}
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 && !fi.IsDir() {
 		id := inode{uint64(st.Dev), st.Ino}
 		if first, ok := p.links[id]; ok {
 			hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, first, 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -31,9 +32,9 @@ type UnpackOptions struct {
 type Owner struct{ UID, GID int }
 
 // Unpack puts the content of a tar archive, which may be compressed, into the
-// directory at path. ErrInvalidArgument for a path that is no directory and
+// directory dir. ErrInvalidArgument for a dir that is no directory and
 // for an archive that is broken; what stands before the break is unpacked.
-func (t *Tree) Unpack(ctx context.Context, path string, r io.Reader, o UnpackOptions) error {
+func (t *Tree) Unpack(ctx context.Context, dir string, r io.Reader, o UnpackOptions) error {
 	plain, err := compression.DecompressStream(r)
 	if err != nil {
 		return broken(err)
@@ -57,14 +58,14 @@ func (t *Tree) Unpack(ctx context.Context, path string, r io.Reader, o UnpackOpt
 		checked <- err
 	}()
 	err = t.inside(func() error {
-		fi, err := os.Stat(absolute(path))
+		fi, err := os.Stat(absolute(dir))
 		if err != nil {
 			return err
 		}
 		if !fi.IsDir() {
 			return fmt.Errorf("extraction point is not a directory: %w", errdefs.ErrInvalidArgument)
 		}
-		return archive.Unpack(pr, absolute(path), opts)
+		return archive.Unpack(pr, absolute(dir), opts)
 	})
 	pr.CloseWithError(errUnpacked)
 	if cerr := <-checked; cerr != nil && !errors.Is(cerr, errUnpacked) {
@@ -101,6 +102,9 @@ func check(ctx context.Context, w io.Writer, r io.Reader) error {
 			if dirs++; dirs > maxDirectories {
 				return broken(fmt.Errorf("it has more than %d directories", maxDirectories))
 			}
+		}
+		if path.Clean("/"+hdr.Name) == "/" {
+			continue // the directory itself; nobody would read what it says to hold
 		}
 		hdr.Format = tar.FormatUnknown
 		for k := range hdr.PAXRecords {
