@@ -49,6 +49,7 @@ var composeFlags = map[string]string{
 	"attach":  "detach-keys=ctrl-p,ctrl-q index no-stdin sig-proxy=true",
 	"commit":  "author/a change/c index message/m pause/p=true",
 	"config":  "environment format=yaml hash images networks no-consistency no-env-resolution no-interpolate no-normalize no-path-resolution output/o profiles quiet/q services variables volumes",
+	"cp":      "all archive/a follow-link/L index",
 	"create":  "force-recreate no-recreate pull=policy quiet-pull remove-orphans scale yes/y",
 	"down":    "remove-orphans rmi timeout/t volumes/v",
 	"events":  "json since until",
