@@ -34,10 +34,10 @@ func startDaemon(ctx context.Context, socket string) error {
 	}
 	if !cfg.Serves(socket) {
 		if served := cfg.Sockets(); "unix://"+socket == defaultHost && len(served) > 0 {
-			return fmt.Errorf("this host's daemon is configured to listen on %s rather than %s: set GANTRY_HOST=unix://%s, or add unix://%s to hosts in %s: %w",
-				strings.Join(served, ", "), socket, served[0], socket, daemon.DefaultConfigFile, errdefs.ErrUnavailable)
+			return errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("this host's daemon is configured to listen on %s rather than %s: set GANTRY_HOST=unix://%s, or add unix://%s to hosts in %s",
+				strings.Join(served, ", "), socket, served[0], socket, daemon.DefaultConfigFile))
 		}
-		return fmt.Errorf("nobody answers on %s, and it is not the socket of this host's daemon: start that daemon with gantry daemon --host unix://%s: %w", socket, socket, errdefs.ErrUnavailable)
+		return errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("nobody answers on %s, and it is not the socket of this host's daemon: start that daemon with gantry daemon --host unix://%s", socket, socket))
 	}
 	self, err := os.Executable()
 	if err != nil {
