@@ -111,6 +111,15 @@ func (p *pendingAttach) settle(s *stdio.Stream, err error) {
 	}
 }
 
+func (p *pendingAttach) settled() bool {
+	select {
+	case <-p.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 func (p *pendingAttach) Next() (byte, []byte, error) {
 	if <-p.ready; p.err != nil {
 		return 0, nil, p.err
@@ -150,6 +159,9 @@ func (e *Engine) connectPending(ctx context.Context, c *ctr) {
 	c.pending = nil
 	c.mu.Unlock()
 	for _, p := range pending {
+		if p.settled() { // its client has left: connecting and leaving would end the input
+			continue
+		}
 		s, err := stdio.Attach(ctx, e.socket(c.id), withStdin(c.record().Config.OpenStdin)...)
 		p.settle(s, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 )
 
 // TopContainer lists a container's processes as the host's ps shows them.
@@ -32,6 +33,7 @@ func (e *Engine) TopContainer(ctx context.Context, ref string, psArgs []string) 
 	if err != nil {
 		return container.TopResponse{}, fmt.Errorf("ps %s: %s: %w", strings.Join(psArgs, " "), strings.TrimSpace(string(out)), errdefs.ErrInvalidArgument)
 	}
+	e.emitContainer(c, events.ActionTop, nil)
 	return parseTop(string(out), pids)
 }
 
