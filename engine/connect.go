@@ -80,7 +80,20 @@ func (e *Engine) ConnectNetwork(ctx context.Context, ref string, req mobynet.Con
 		}
 	}
 	e.emitNetwork(n, events.ActionConnect, map[string]string{"container": c.id})
-	return nil
+	return e.noteEnd(ctx, c)
+}
+
+// noteEnd takes back what a run has on networks when it ended while it was
+// given that: its end was dealt with before.
+func (e *Engine) noteEnd(ctx context.Context, c *ctr) error {
+	c.mu.Lock()
+	running := c.run != nil && !c.run.dead
+	c.mu.Unlock()
+	if running {
+		return nil
+	}
+	e.net.SetLive(c.id, false)
+	return e.closePorts(ctx, c)
 }
 
 // DisconnectNetwork takes a container's place on a network away. Force does so
@@ -127,6 +140,11 @@ func (e *Engine) DisconnectNetwork(ctx context.Context, ref string, req mobynet.
 	}
 	if err != nil {
 		return fmt.Errorf("disconnect container %q from network %q: %w", rec.Name, n.Name, err)
+	}
+	if st.alive() {
+		if err := e.noteEnd(ctx, c); err != nil {
+			return err
+		}
 	}
 	if !gone {
 		e.emitNetwork(n, events.ActionDisconnect, map[string]string{"container": c.id})

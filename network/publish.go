@@ -3,8 +3,10 @@ package network
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"gantry/network/nft"
@@ -51,7 +53,12 @@ func (e *PortInUseError) Error() string {
 	if e.Holder != "" {
 		by = fmt.Sprintf("container %.12q", e.Holder)
 	}
-	return fmt.Sprintf("port %s is in use by %s", portName(e.HostIP, e.HostPort, e.Proto), by)
+	host := "0.0.0.0"
+	if e.HostIP.IsValid() {
+		host = e.HostIP.String()
+	}
+	return fmt.Sprintf("Bind for %s failed: port is already allocated: %s is in use by %s",
+		net.JoinHostPort(host, strconv.Itoa(int(e.HostPort))), portName(e.HostIP, e.HostPort, e.Proto), by)
 }
 
 func (e *PortInUseError) Unwrap() error { return ErrPortInUse }

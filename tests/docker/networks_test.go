@@ -350,7 +350,7 @@ func TestContainersAreOnTheNetworksAskedFor(t *testing.T) {
 		{"network nowhere not found", []string{"--network", "nowhere"}},
 		{"conflicting options: host type networking can't be used with links", []string{"--network", "host", "--link", "db:d"}},
 		{"conflicting options: port publishing and the container type network mode", []string{"--network", "container:web", "-p", "80"}},
-		{"in use", []string{"-p", "127.0.0.1:" + ports["80/tcp"][0].HostPort + ":80"}},
+		{"port is already allocated", []string{"-p", "127.0.0.1:" + ports["80/tcp"][0].HostPort + ":80"}},
 		{"Address already in use", []string{"--network", "back", "--ip", addressOn(d, "web", "back")}},
 	} {
 		r := d.FailDocker(append(append([]string{"run", "--rm"}, c.args...), image, "true")...)
@@ -358,6 +358,43 @@ func TestContainersAreOnTheNetworksAskedFor(t *testing.T) {
 		if strings.Contains(r.Stderr, "Unable to find image") {
 			t.Errorf("taken for a missing image: %v", r)
 		}
+	}
+}
+
+// What was connected by hand stays so, and what a container that does not run
+// had is nobody else's.
+func TestConnectionsOutliveDaemonAndHost(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	for _, n := range []string{"a", "b"} {
+		d.MustDocker("network", "create", n)
+	}
+	d.MustDocker("run", "-d", "--name", "ends", "--network", "a", image, "sleep", "1000")
+	d.MustDocker("run", "-d", "--name", "lives", "--network", "a", "--restart", "always", image, "sleep", "1000")
+	d.MustDocker("network", "connect", "--alias", "other", "b", "lives")
+	had := addressOn(d, "ends", "a")
+	d.MustDocker("stop", "-t", "0", "ends")
+	d.Kill9()
+	d.Launch()
+	if got := addressOn(d, idle(d, "new", "a"), "a"); got == had {
+		t.Errorf("%s belongs to a container that does not run", got)
+	}
+	d.MustDocker("start", "ends")
+	if got := addressOn(d, "ends", "a"); got != had {
+		t.Errorf("it comes back as %s, was %s", got, had)
+	}
+	d.Reboot()
+	d.Launch()
+	harness.Eventually(t, "the container runs again", func() error {
+		if got := inspect(d, "lives", "{{.State.Status}} {{len .NetworkSettings.Networks}}"); got != "running 2" {
+			return fmt.Errorf("it is %s", got)
+		}
+		return nil
+	})
+	d.MustDocker("start", "new")
+	d.MustDocker("network", "connect", "b", "new")
+	if got := resolves(d, "new", "other"); got == "" || got != addressOn(d, "lives", "b") {
+		t.Errorf("other is %q", got)
 	}
 }
 
