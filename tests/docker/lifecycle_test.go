@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gantry/tests/harness"
@@ -121,4 +122,41 @@ func TestRebootBringsSingleContainersBack(t *testing.T) {
 	is("port", "restarting 128")
 	l.Close()
 	is("port", "running 0")
+}
+
+// Single containers share a shim. One that is killed takes them with it, and
+// their policies bring them back; one that is idle outlives no daemon for long.
+func TestSharedShim(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	d.MustDocker("run", "-d", "--name", "plain", image, "sleep", "1000")
+	d.MustDocker("run", "-d", "--name", "again", "--restart", "always", image, "sleep", "1000")
+	shims := d.Shims()
+	if len(shims) != 1 {
+		t.Fatalf("shims %v of two containers", shims)
+	}
+	if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the one with a policy is back", func() error {
+		got := inspect(d, "plain", "{{.State.Status}} {{.State.ExitCode}}") + ", " + inspect(d, "again", "{{.State.Status}} {{.RestartCount}}")
+		if got != "exited 137, running 1" {
+			return fmt.Errorf("they are %s", got)
+		}
+		return nil
+	})
+	d.MustDocker("rm", "-f", "plain", "again")
+	d.MustDocker("run", "--rm", image, "true")
+	d.Stop()
+	if left := d.Shims(); len(left) > 0 {
+		t.Errorf("a daemon that stopped left idle shims %v", left)
+	}
+	d.Launch()
+	d.MustDocker("run", "--rm", image, "true")
+	d.Kill9()
+	d.Launch()
+	if left := d.Shims(); len(left) > 0 {
+		t.Errorf("idle shims of a killed daemon %v", left)
+	}
+	d.NoLeaks()
 }
