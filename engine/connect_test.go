@@ -85,7 +85,7 @@ func TestLinksOf(t *testing.T) {
 	if want := map[string]string{"db": "db", "c": "cache", "first": "one"}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	rec := record{Name: "web", HostConfig: container.HostConfig{Links: []string{"one:first"}}}
+	rec := record{Name: "web", HostConfig: container.HostConfig{NetworkMode: "bridge", Links: []string{"one:first"}}}
 	if shown := shownLinks(&rec); len(shown) != 1 || shown[0] != "/one:/web/first" || !maps.Equal(linksOf(shown), map[string]string{"first": "one"}) {
 		t.Errorf("shown as %v", shown)
 	}

@@ -23,7 +23,7 @@ func (e *Engine) sandbox(c *ctr, rec *record, again bool) network.Sandbox {
 	s := network.Sandbox{ID: rec.ID, Hostname: rec.Config.Hostname, DNS: e.dns(&rec.HostConfig)}
 	for _, a := range rec.Networks {
 		ep := network.Endpoint{
-			Network: a.Network, Aliases: e.namesOn(rec, a), Links: linksOf(a.Settings.Links), GatewayPriority: a.Settings.GwPriority,
+			Network: a.Network, Aliases: e.namesOn(rec, a), Links: linksOf(append(slices.Clone(rec.HostConfig.Links), a.Settings.Links...)), GatewayPriority: a.Settings.GwPriority,
 			IfName: a.Settings.DriverOpts[optIfName], Sysctls: endpointSysctls(a.Settings.DriverOpts[optSysctls]),
 		}
 		if had := st.Endpoints[a.Network]; had != nil && again {

@@ -60,6 +60,9 @@ func (e *Engine) networkSettings(c *ctr, rec *record, st *state) *container.Netw
 // shownLinks are the links on the default network as inspect has them.
 func shownLinks(rec *record) []string {
 	var out []string
+	if !rec.HostConfig.NetworkMode.IsBridge() { // elsewhere they are those of the endpoints
+		return nil
+	}
 	for _, l := range rec.HostConfig.Links {
 		for alias, name := range linksOf([]string{l}) {
 			out = append(out, "/"+name+":/"+rec.Name+"/"+alias)

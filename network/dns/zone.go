@@ -126,6 +126,9 @@ func (z *Zone) Lookup(view View, name string) (addrs []netip.Addr, known bool) {
 				continue
 			}
 			ids, ok := s.names[linked(view.Links[n], short)]
+			if !ok { // whom it links is elsewhere
+				ids, ok = s.names[short]
+			}
 			if !ok {
 				continue
 			}
