@@ -37,13 +37,20 @@ func caught(f func() error) (err error) {
 	return f()
 }
 
-// inside runs f with the tree's root as the root directory. There are no
-// magic links below it, as no procfs is: no path that f uses leads out,
-// whatever the container's processes do meanwhile.
+// inside runs f with the tree's root as the root directory, and with its
+// mounts as the thread's own: the kernel refuses to remove where something is
+// mounted only to those who see that. There are no magic links below the root,
+// as no procfs is: no path that f uses leads out, whatever the container's
+// processes do meanwhile.
 func (t *Tree) inside(f func() error) error {
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return os.NewSyscallError("unshare", err)
+		}
+		if t.ns != nil {
+			if err := unix.Setns(int(t.ns.Fd()), unix.CLONE_NEWNS); err != nil {
+				return os.NewSyscallError("setns", err)
+			}
 		}
 		if err := enterRoot(int(t.root.Fd())); err != nil {
 			return err

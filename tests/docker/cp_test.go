@@ -214,6 +214,19 @@ func TestCopyRefusesWhatIsReadOnlyOrInTheWay(t *testing.T) {
 	if got := d.MustDocker("exec", "ro", "cat", "/data/file", "/fast/file"); got != "xx" {
 		t.Errorf("copied %q", got)
 	}
+	if r := d.FailDocker("cp", filepath.Join(dir, "file"), "ro:/etc/hosts"); !strings.Contains(r.Stderr, "read-only") {
+		t.Errorf("%v", r)
+	}
+	d.MustDocker("run", "-d", "--name", "up", "-v", filepath.Join(dir, "file")+":/one", image, "sleep", "1000")
+	for _, place := range []string{"/etc/hosts", "/one"} {
+		before := d.MustDocker("exec", "up", "cat", place, "/proc/mounts")
+		if r := d.FailDocker("cp", filepath.Join(dir, "etc"), "up:"+place); !strings.Contains(r.Stderr, "device or resource busy") {
+			t.Errorf("%s: %v", place, r)
+		}
+		if after := d.MustDocker("exec", "up", "cat", place, "/proc/mounts"); after != before {
+			t.Errorf("%s is another one now", place)
+		}
+	}
 	d.MustDocker("create", "--name", "ct", image, "true")
 	if r := d.FailDocker("cp", dir+"/.", "ct:/"); !strings.Contains(r.Stderr, "cannot overwrite directory") {
 		t.Errorf("%v", r)
@@ -226,6 +239,26 @@ func TestCopyRefusesWhatIsReadOnlyOrInTheWay(t *testing.T) {
 	}
 	if r := d.FailDocker("cp", "nobody:/x", dir); !strings.Contains(r.Stderr, "No such container") {
 		t.Errorf("%v", r)
+	}
+}
+
+// Volumes are mounted for a copy alone, wherever they come from.
+func TestCopyIntoVolumesOfStoppedContainers(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "x")
+	d.MustDocker("volume", "create", "bound", "--opt", "type=none", "--opt", "o=bind", "--opt", "device="+filepath.Dir(file))
+	d.MustDocker("volume", "create", "whole")
+	d.MustDocker("run", "--rm", "-v", "whole:/v", image, "mkdir", "/v/part")
+	d.MustDocker("create", "--name", "ct", "-v", "bound:/a/b", "--mount", "type=volume,src=whole,dst=/part,volume-subpath=part", image, "cat", "/part/file", "/a/b/new")
+	d.MustDocker("cp", file, "ct:/part/")
+	d.MustDocker("cp", "ct:/a/b/file", filepath.Join(filepath.Dir(file), "new"))
+	if got := d.MustDocker("start", "-a", "ct"); got != "xx" {
+		t.Errorf("the container sees %q", got)
+	}
+	if got := d.MustDocker("diff", "ct"); got != "" {
+		t.Errorf("copies went beside the volumes:\n%s", got)
 	}
 }
 
@@ -260,6 +293,15 @@ func TestCopyToAClientThatDoesNotRead(t *testing.T) {
 		_, err = io.ReadFull(r, make([]byte, 4096))
 		check(t, err)
 	}
+	// nor for one that does not write
+	cmd := d.DockerCommand(d.Dir, "cp", "-", "ct:/tmp")
+	w, err := cmd.StdinPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGKILL); _ = cmd.Wait() })
+	_, err = io.WriteString(w, tarOf(t, &tar.Header{Name: "first", Mode: 0o600})[:512]+tarOf(t, &tar.Header{Name: "second", Mode: 0o600, PAXRecords: map[string]string{"test.content": "x"}})[:512])
+	check(t, err)
+	d.MustDocker("exec", "ct", "sh", "-c", "until test -e /tmp/first; do usleep 1000; done")
 	d.MustDocker("restart", "-t", "0", "ct")
 	d.MustDocker("rm", "-fv", "ct")
 	d.MustDocker("volume", "rm", "data")
