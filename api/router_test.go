@@ -143,7 +143,7 @@ func TestPing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.APIVersion != newest.String() || got.OSType != "linux" || got.Experimental {
+	if got.APIVersion != newest.String() || got.OSType != "linux" || got.Experimental || got.BuilderVersion != "2" {
 		t.Errorf("ping: %+v", got)
 	}
 	for _, method := range []string{"GET", "HEAD"} {

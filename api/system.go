@@ -11,6 +11,7 @@ import (
 	"gantry/engine"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/plugin"
 	"github.com/moby/moby/api/types/system"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,7 @@ func (s systemRoutes) ping(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
 	h.Set("Pragma", "no-cache")
 	h.Set("Swarm", "inactive")
+	h.Set("Builder-Version", string(build.BuilderBuildKit)) // the one builder there is
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	if r.Method == http.MethodHead {
 		h.Set("Content-Length", "0")

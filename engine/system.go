@@ -53,7 +53,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 		DefaultRuntime: "runc", LiveRestoreEnabled: true, InitBinary: filepath.Base(e.cfg.InitPath), Labels: []string{},
 		ContainerdCommit: e.commitOf("containerd"), RuncCommit: e.commitOf("runc"), InitCommit: system.Commit{ID: e.cfg.Version},
 		FirewallBackend: &system.FirewallInfo{Driver: "nftables"}, Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
-		CDISpecDirs: e.cfg.CDIDirs, Warnings: warnings(f, forwarding), SecurityOptions: []string{},
+		CDISpecDirs: append([]string{}, e.cfg.CDIDirs...), Warnings: warnings(f, forwarding), SecurityOptions: []string{},
 	}
 	for _, p := range e.cfg.Pools {
 		i.DefaultAddressPools = append(i.DefaultAddressPools, system.NetworkAddressPool{Base: p.Base, Size: p.Size})
