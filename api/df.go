@@ -98,7 +98,8 @@ func brief(u system.DiskUsage) system.DiskUsage {
 	return u
 }
 
-// pruneBuilds reports that nothing was there: nothing is built here yet.
+// pruneBuilds reports that nothing went: BuildKit keeps its cache within its
+// configured size itself and is not asked for it yet.
 func (d diskRoutes) pruneBuilds(w http.ResponseWriter, r *http.Request) error {
 	if _, err := filters(r); err != nil {
 		return err

@@ -225,7 +225,7 @@ func TestPull(t *testing.T) {
 	}
 	d.MustDocker("rmi", repo+":1")
 	d.MustDocker("pull", "-q", repo+"@"+digest[1])
-	if got := d.MustDocker("images", "--digests", "--format", "{{.Tag}} {{.Digest}}", repo); got != "<none> "+digest[1]+"\n" {
+	if got := d.MustDocker("images", "-a", "--digests", "--format", "{{.Tag}} {{.Digest}}", repo); got != "<none> "+digest[1]+"\n" {
 		t.Errorf("pulled by digest: %q", got)
 	}
 	if got := rows(d.MustDocker("rmi", repo+"@"+digest[1])); len(got) != 2 || got[0] != "Untagged: "+repo+"@"+digest[1] {
@@ -242,7 +242,7 @@ func TestPull(t *testing.T) {
 	refuses(d, "no matching manifest for linux/s390x", "pull", "--platform", "linux/s390x", index(t, addr, "team/app", "all", "1"))
 	locked := harness.Registry(t, "user", "secret")
 	refuses(d, "pull access denied for "+locked+"/app, repository does not exist or may require 'docker login'", "pull", locked+"/app:1")
-	if events := d.MustDocker("events", "--since", "1", "--until", now(d), "--filter", "event=pull", "--filter", "image="+repo+":2", "--format", "{{.ID}} {{.Actor.Attributes.name}} {{.Actor.Attributes.who}}"); events != repo+":2 "+repo+" me\n" {
+	if events := d.MustDocker("events", "--since", "1", "--until", now(d), "--filter", "event=pull", "--filter", "image="+repo+":2", "--format", "{{.Actor.ID}} {{.Actor.Attributes.name}} {{.Actor.Attributes.who}}"); events != repo+":2 "+repo+" me\n" {
 		t.Errorf("events %q", events)
 	}
 }
