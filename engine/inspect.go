@@ -59,10 +59,16 @@ func orEmpty(m map[string]string) map[string]string {
 }
 
 func stateOf(s *state) *container.State {
+	health := s.Health
+	if health != nil && health.Log == nil {
+		h := *health
+		h.Log = []*container.HealthcheckResult{} // a list before the first probe, too
+		health = &h
+	}
 	return &container.State{
 		Status: s.Status, Running: s.alive() || s.Status == container.StateRestarting, Paused: s.Status == container.StatePaused,
 		Restarting: s.Status == container.StateRestarting, OOMKilled: s.OOMKilled, Dead: s.Status == container.StateDead,
-		Pid: s.Pid, ExitCode: s.ExitCode, Error: s.Error, StartedAt: stamp(s.StartedAt), FinishedAt: stamp(s.FinishedAt), Health: s.Health,
+		Pid: s.Pid, ExitCode: s.ExitCode, Error: s.Error, StartedAt: stamp(s.StartedAt), FinishedAt: stamp(s.FinishedAt), Health: health,
 	}
 }
 
