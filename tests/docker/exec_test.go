@@ -16,6 +16,10 @@ func TestExecDoesAndTellsWhatDockerDoes(t *testing.T) {
 	if r := d.DockerInput("a\nb\n", "exec", "-i", "box", "sh", "-c", "wc -l; echo e >&2; exit 5"); r.Code != 5 || strings.TrimSpace(r.Stdout) != "2" || r.Stderr != "e\n" {
 		t.Errorf("streams and code: %v", r)
 	}
+	large := strings.Repeat("0123456789abcdef", 1<<19) // 8 MB, there and back
+	if r := d.DockerInput(large, "exec", "-i", "box", "cat"); r.Code != 0 || r.Stdout != large {
+		t.Errorf("a large stream: exit code %d, %d of %d bytes came back", r.Code, len(r.Stdout), len(large))
+	}
 	caps := func(flags ...string) string {
 		return d.MustDocker(append(append([]string{"exec"}, flags...), "box", "grep", "CapEff", "/proc/self/status")...)
 	}
