@@ -43,10 +43,16 @@ func (e *Engine) ListContainers(ctx context.Context, opts ListOptions) ([]contai
 	}
 	now := time.Now()
 	out := make([]container.Summary, 0, len(found))
+	seen := map[[2]string]shownImage{} // many containers have one image, and looking for one that is gone is dear
 	for i := range found {
 		l := &found[i]
 		s := e.summary(l.c, &l.rec, &l.st, now)
-		img := e.imageOf(ctx, &l.rec)
+		key := [2]string{l.rec.Config.Image, l.rec.ImageID}
+		img, ok := seen[key]
+		if !ok {
+			img = e.imageOf(ctx, &l.rec)
+			seen[key] = img
+		}
 		if s.Image = img.name; img.descriptor != nil {
 			s.ImageManifestDescriptor = img.descriptor
 		}
