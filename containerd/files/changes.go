@@ -48,7 +48,7 @@ func LayerChanges(ctx context.Context, base, upper string) ([]Change, error) {
 	}
 	defer u.Close()
 	l := &layer{ctx: ctx, base: b, upper: u}
-	if err := l.walk("."); err != nil {
+	if err := l.walk(".", true); err != nil {
 		return nil, err
 	}
 	return sorted(l.changes), nil
@@ -64,8 +64,9 @@ func (l *layer) note(k Kind, name string) {
 	l.changes = append(l.changes, Change{Kind: k, Path: "/" + name})
 }
 
-// walk notes what is in the upper directory name.
-func (l *layer) walk(name string) error {
+// walk notes what is in the upper directory name. was says that the base has a
+// directory there: nothing is looked up through a link of that name.
+func (l *layer) walk(name string, was bool) error {
 	dir, err := openDir(l.upper, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed meanwhile
@@ -81,7 +82,7 @@ func (l *layer) walk(name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if value(dir, "opaque") == "y" {
+	if was && value(dir, "opaque") == "y" {
 		if err := l.replaced(name, names); err != nil {
 			return err
 		}
@@ -90,14 +91,14 @@ func (l *layer) walk(name string) error {
 		if err := context.Cause(l.ctx); err != nil {
 			return err
 		}
-		if err := l.entry(path.Join(name, n)); err != nil {
+		if err := l.entry(path.Join(name, n), was); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *layer) entry(name string) error {
+func (l *layer) entry(name string, inBase bool) error {
 	now, err := l.upper.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -105,10 +106,13 @@ func (l *layer) entry(name string) error {
 	if err != nil {
 		return err
 	}
-	was, err := l.base.Lstat(name)
-	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
-	if err != nil && !missing {
-		return err
+	var was fs.FileInfo
+	missing := !inBase
+	if inBase {
+		was, err = l.base.Lstat(name)
+		if missing = errors.Is(err, fs.ErrNotExist); err != nil && !missing {
+			return err
+		}
 	}
 	switch {
 	case isWhiteout(now):
@@ -122,7 +126,7 @@ func (l *layer) entry(name string) error {
 		l.note(Modified, name)
 	}
 	if now.IsDir() {
-		return l.walk(name)
+		return l.walk(name, !missing && was.IsDir())
 	}
 	return nil
 }
@@ -130,9 +134,6 @@ func (l *layer) entry(name string) error {
 // replaced notes what an opaque directory no longer shows.
 func (l *layer) replaced(name string, names []string) error {
 	dir, err := openDir(l.base, name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

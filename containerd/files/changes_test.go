@@ -109,3 +109,22 @@ func TestLayerChangesAreWhatComparingFinds(t *testing.T) {
 		}
 	})
 }
+
+// A directory in place of a link is new, wherever the link led.
+func TestLayerChangesDoNotFollowLinksOfTheBase(t *testing.T) {
+	w := newWorld(t)
+	base, upper := filepath.Join(w.dir, "base"), filepath.Join(w.dir, "upper")
+	must(t, os.MkdirAll(filepath.Join(base, "real"), 0o755))
+	must(t, os.WriteFile(filepath.Join(base, "real", "f"), nil, 0o644))
+	for _, link := range []struct{ name, to string }{{"inside", "real"}, {"outside", "../upper"}} {
+		must(t, os.Symlink(link.to, filepath.Join(base, link.name)))
+		must(t, os.MkdirAll(filepath.Join(upper, link.name), 0o755))
+		must(t, os.WriteFile(filepath.Join(upper, link.name, "f"), nil, 0o644))
+	}
+	got, err := LayerChanges(context.Background(), base, upper)
+	must(t, err)
+	want := []Change{{Modified, "/inside"}, {Added, "/inside/f"}, {Modified, "/outside"}, {Added, "/outside/f"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("changes %v", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"gantry/tests/harness"
 )
@@ -77,7 +78,7 @@ func TestUpdateOfTheRestartPolicy(t *testing.T) {
 	if r := d.FailDocker("update", "--restart", "sometimes", "aa"); !strings.Contains(r.Stderr, "unknown policy 'sometimes'") {
 		t.Errorf("unknown policy: %v", r)
 	}
-	if out := d.MustDocker("events", "--since", "10m", "--until", "0s", "--filter", "event=update", "--format", "{{.Actor.Attributes.name}}"); out != "aa\n" {
+	if out := d.MustDocker("events", "--since", "10m", "--until", time.Now().Format(time.RFC3339Nano), "--filter", "event=update", "--format", "{{.Actor.Attributes.name}}"); out != "aa\n" {
 		t.Errorf("events %q", out)
 	}
 }
