@@ -91,10 +91,9 @@ func logOptions(r *http.Request) (engine.LogOptions, error) {
 		return opts, badRequest("bad parameters: you must choose at least one stream")
 	}
 	var err error
-	if tail := q.Get("tail"); tail != "" && tail != "all" {
-		if opts.Tail, err = strconv.Atoi(tail); err != nil || opts.Tail < -1 {
-			return opts, badRequest("parameter \"tail\": %q is neither \"all\" nor a number of lines", tail)
-		}
+	// as dockerd has it, what is no number of lines means all of them
+	if n, err := strconv.Atoi(q.Get("tail")); err == nil && n >= 0 {
+		opts.Tail = n
 	}
 	if opts.Since, err = instant(r, "since"); err != nil {
 		return opts, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -130,9 +131,16 @@ func TestManyLinesArriveWhole(t *testing.T) {
 }
 
 func TestLogsNeedAStream(t *testing.T) {
-	for _, o := range []moby.ContainerLogsOptions{{}, {ShowStdout: true, Tail: "many"}} {
-		if _, err := serveLogs(t, newLogbook()).ContainerLogs(testContext(t), "x", o); err == nil {
-			t.Errorf("%+v is accepted", o)
+	if _, err := serveLogs(t, newLogbook()).ContainerLogs(testContext(t), "x", moby.ContainerLogsOptions{}); err == nil {
+		t.Error("no stream is accepted")
+	}
+}
+
+func TestTailOfLogs(t *testing.T) {
+	for tail, want := range map[string]int{"": -1, "all": -1, "many": -1, "-5": -1, "0": 0, "7": 7} {
+		got, err := logOptions(httptest.NewRequest("GET", "/?stdout=1&tail="+tail, nil))
+		if err != nil || got.Tail != want {
+			t.Errorf("tail %q: %d, %v", tail, got.Tail, err)
 		}
 	}
 }

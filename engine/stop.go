@@ -79,10 +79,10 @@ func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, again bool)
 		}
 	}
 	wait := stopTimeout(opts.Timeout, rec.Config.StopTimeout)
+	if err := e.signal(calls, c, r, sig); err != nil {
+		return fmt.Errorf("stop container %q: %w", rec.Name, err)
+	}
 	if wait != 0 {
-		if err := e.signal(calls, c, r, sig); err != nil {
-			return fmt.Errorf("stop container %q: %w", rec.Name, err)
-		}
 		ended, err := e.awaitEnd(ctx, c, r, wait)
 		if err != nil {
 			return fmt.Errorf("stop container %q: %w", rec.Name, err)

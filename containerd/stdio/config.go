@@ -105,11 +105,10 @@ func Parse(s string) (Config, error) {
 				c.Attrs[k] = attrs.Get(k)
 			}
 		default:
-			flag, ok := flags[name]
-			if !ok {
-				return bad("unknown key " + strconv.Quote(name))
+			// a shim outlives its daemon, and the next one may say more
+			if flag, ok := flags[name]; ok {
+				*flag, err = strconv.ParseBool(v)
 			}
-			*flag, err = strconv.ParseBool(v)
 		}
 		if err != nil {
 			return bad(name + ": " + err.Error())
