@@ -19,6 +19,8 @@ type backends struct {
 	images      imageStore
 	imageSource imageSource
 	archives    imageArchives
+	pusher      imagePusher
+	registries  registries
 	disk        diskUsage
 	volumes     volumeStore
 	networks    networkStore
@@ -34,7 +36,7 @@ type backends struct {
 // own, as clients show it.
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
-		lifecycle: e, control: e, inspector: e, updater: e, meter: e, logs: e, attacher: e, execs: e, files: e, images: e, imageSource: e, archives: e, disk: e,
+		lifecycle: e, control: e, inspector: e, updater: e, meter: e, logs: e, attacher: e, execs: e, files: e, images: e, imageSource: e, archives: e, pusher: e, registries: e, disk: e,
 		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e, builds: e,
 	}, version))
 }

@@ -43,6 +43,7 @@ type imageRoutes struct {
 	imageStore
 	imageSource
 	imageArchives
+	imagePusher
 }
 
 // Image names hold slashes: the parts of a path after a name are told by its end.
@@ -54,7 +55,7 @@ func (i imageRoutes) routes() []route {
 		{"POST /images/create", i.create},
 		{"POST /images/prune", i.prune},
 		{"POST /images/load", i.load},
-		{"POST /images/{name...}", i.byEnd(map[string]namedHandler{"/tag": i.tag})},
+		{"POST /images/{name...}", i.byEnd(map[string]namedHandler{"/tag": i.tag, "/push": i.push})},
 		{"DELETE /images/{name...}", i.remove},
 		{"POST /commit", i.commit},
 	}

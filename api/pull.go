@@ -137,10 +137,14 @@ func registryAuth(header string) (engine.Auth, error) {
 	if err != nil {
 		return engine.Auth{}, badRequest("header %s cannot be read: %w", registry.AuthHeader, err)
 	}
+	return authOf(c), nil
+}
+
+func authOf(c registry.AuthConfig) engine.Auth {
 	if c.Username == "" && c.Auth != "" {
 		if userPassword, err := base64.StdEncoding.DecodeString(c.Auth); err == nil {
 			c.Username, c.Password, _ = strings.Cut(string(userPassword), ":")
 		}
 	}
-	return engine.Auth{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken}, nil
+	return engine.Auth{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/api/types/volume"
 )
@@ -29,7 +30,7 @@ func refusing() backends {
 
 func refusingWith(err error) backends {
 	r := refuser{err}
-	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, files: r, images: r, imageSource: r, archives: r, disk: r,
+	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, files: r, images: r, imageSource: r, archives: r, pusher: r, registries: r, disk: r,
 		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
 }
 
@@ -106,6 +107,18 @@ func (r refuser) PruneImages(context.Context, engine.Filters) (image.PruneReport
 }
 func (r refuser) PullImage(context.Context, string, string, engine.Auth, func(engine.Progress)) error {
 	return r.err
+}
+func (r refuser) PushImage(context.Context, string, string, engine.Auth, func(engine.Progress), func(engine.PushedImage)) error {
+	return r.err
+}
+func (r refuser) Login(context.Context, string, engine.Auth) (registry.AuthResponse, error) {
+	return registry.AuthResponse{}, r.err
+}
+func (r refuser) SearchImages(context.Context, string, int, engine.Filters, engine.Auth) ([]registry.SearchResult, error) {
+	return nil, r.err
+}
+func (r refuser) InspectDistribution(context.Context, string, engine.Auth) (registry.DistributionInspect, error) {
+	return registry.DistributionInspect{}, r.err
 }
 func (r refuser) RepositoryTags(context.Context, string, engine.Auth) ([]string, error) {
 	return nil, r.err

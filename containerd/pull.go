@@ -32,7 +32,7 @@ func (r *Runtime) Resolve(ctx context.Context, ref string, o PullOptions) (strin
 	if err != nil {
 		return "", err
 	}
-	resolver, err := r.cfg.Registries.resolver(name, o.Auth)
+	resolver, err := r.cfg.Registries.resolver(name, o.Auth, nil)
 	if err != nil {
 		return "", err
 	}
@@ -55,7 +55,7 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := r.cfg.Registries.resolver(name, o.Auth)
+	resolver, err := r.cfg.Registries.resolver(name, o.Auth, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 		return target, err
 	}
 	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulling"})
-	f := fetch{store: r.client.ContentStore(), fetcher: fetcher, tell: tell}
+	f := fetch{store: r.client.ContentStore(), fetcher: fetcher, tell: tell, attempts: r.cfg.Registries.attempts()}
 	if err := r.walk(ctx, target, matcher, images.Handlers(f, source), tell); err != nil {
 		if errdefs.IsNotFound(err) {
 			return target, fmt.Errorf("image %q: no matching manifest for %s in the manifest list entries: no match for platform in manifest, or it is not whole: %w", FamiliarName(name), asked, err)
@@ -117,9 +117,10 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 
 // fetch downloads what is not here and tells how far layers are.
 type fetch struct {
-	store   content.Store
-	fetcher remotes.Fetcher
-	tell    report
+	store    content.Store
+	fetcher  remotes.Fetcher
+	tell     report
+	attempts int
 }
 
 func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
@@ -145,7 +146,9 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 		return &countingReader{ReadCloser: rc, desc: desc, tell: tell, limit: newThrottle()}, nil
 	})
 	// Also for what is here: it comes under the lease, so that it stays.
-	if err := remotes.Fetch(ctx, f.store, get, desc); err != nil && !errdefs.IsAlreadyExists(err) {
+	waiting := func(text string) { tell.tell(Progress{ID: layerID(desc), Status: text}) }
+	err = retry(ctx, f.attempts, waiting, func() error { return f.once(ctx, get, desc) })
+	if err != nil {
 		return nil, err
 	}
 	if images.IsManifestType(desc.MediaType) {
@@ -158,6 +161,21 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 	}
 	tell.tell(Progress{ID: layerID(desc), Status: "Download complete", Current: desc.Size, Total: desc.Size})
 	return nil, nil
+}
+
+// once goes on where an earlier attempt broke off.
+func (f fetch) once(ctx context.Context, get remotes.Fetcher, desc ocispec.Descriptor) error {
+	err := remotes.Fetch(ctx, f.store, get, desc)
+	switch {
+	case errdefs.IsAlreadyExists(err):
+		return nil
+	case errdefs.IsFailedPrecondition(err): // nothing can be made of what came
+		if err := f.store.Abort(ctx, remotes.MakeRefKey(ctx, desc)); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("dropping the corrupt download of %s: %w", desc.Digest, err)
+		}
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	return err
 }
 
 // announce tells of a manifest's layers that are to come, all at once: later

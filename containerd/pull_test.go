@@ -142,7 +142,7 @@ func TestPullErrors(t *testing.T) {
 		{dead.Addr().String() + "/app:1", containerd.Auth{}, errdefs.IsUnavailable, "cannot be reached"},
 		{limited + "/app:1", containerd.Auth{}, errdefs.IsResourceExhausted, "429"},
 		{broken + "/app:1", containerd.Auth{}, errdefs.IsUnavailable, "500"},
-		{forbidden + "/app:1", containerd.Auth{}, errdefs.IsPermissionDenied, "DENIED: go away"},
+		{forbidden + "/app:1", containerd.Auth{}, errdefs.IsPermissionDenied, "denied: go away"},
 		{"No Name", containerd.Auth{}, errdefs.IsInvalidArgument, "No Name"},
 	} {
 		ask := map[string]func() error{

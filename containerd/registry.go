@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -19,23 +20,33 @@ import (
 
 // Registries says how registries are reached. The names are dockerd's.
 type Registries struct {
-	Mirrors  []string // registry-mirrors: base URLs, tried in order before docker.io
-	Insecure []string // insecure-registries: host, host:port or CIDR; loopback always is
-	CertsDir string   // <dir>/<host:port>/ca.crt, client.cert, client.key; /etc/docker/certs.d when empty
+	Mirrors   []string // registry-mirrors: base URLs, tried in order before docker.io
+	Insecure  []string // insecure-registries: host, host:port or CIDR; loopback always is
+	CertsDirs []string // <dir>/<host:port>/ca.crt, client.cert, client.key; all of them count
+
+	Downloads int // max-concurrent-downloads: blobs of one image, 5 when 0
+	Uploads   int // max-concurrent-uploads: the same of a push
+	Attempts  int // max-download-attempts: of one blob, 5 when 0
 }
+
+func (c Registries) downloads() int { return cmp.Or(c.Downloads, defaultTransfers) }
+func (c Registries) uploads() int   { return cmp.Or(c.Uploads, defaultTransfers) }
+func (c Registries) attempts() int  { return cmp.Or(c.Attempts, defaultAttempts) }
 
 // Auth is what a registry asks for. The zero value is nobody.
 type Auth struct{ Username, Password, IdentityToken, RegistryToken string }
 
 // resolver talks to the registry of a complete reference, and to its mirrors.
-func (c Registries) resolver(name string, auth Auth) (remotes.Resolver, error) {
+// A push needs a tracker.
+func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracker) (remotes.Resolver, error) {
 	domain := domainOf(name)
 	hosts, err := c.hosts(domain, auth)
 	if err != nil {
 		return nil, err
 	}
 	return docker.NewResolver(docker.ResolverOptions{
-		Hosts: func(string) ([]docker.RegistryHost, error) { return hosts, nil },
+		Hosts:   func(string) ([]docker.RegistryHost, error) { return hosts, nil },
+		Tracker: tracker,
 	}), nil
 }
 
@@ -45,9 +56,6 @@ func (r *Runtime) RegistryHosts(domain string) ([]docker.RegistryHost, error) {
 	hosts, err := r.cfg.Registries.hosts(domain, Auth{})
 	for i := range hosts {
 		hosts[i].Authorizer = nil
-		if i == len(hosts)-1 { // mirrors are read only
-			hosts[i].Capabilities |= docker.HostCapabilityPush
-		}
 	}
 	return hosts, err
 }
@@ -73,19 +81,14 @@ func (c Registries) hosts(domain string, auth Auth) ([]docker.RegistryHost, erro
 		return nil, err
 	}
 	h, err := c.host(name, auth)
+	h.Capabilities |= docker.HostCapabilityPush // mirrors are read only
 	return append(out, h), err
 }
 
 func (c Registries) host(name string, auth Auth) (docker.RegistryHost, error) {
-	insecure := c.insecure(name)
-	conf, err := c.tls(name)
+	client, err := c.client(name)
 	if err != nil {
 		return docker.RegistryHost{}, err
-	}
-	conf.InsecureSkipVerify = insecure
-	client := &http.Client{Transport: docker.DefaultHTTPTransport(conf)}
-	if insecure {
-		client.Transport = docker.NewHTTPFallback(client.Transport)
 	}
 	h := docker.RegistryHost{
 		Client:       client,
@@ -105,6 +108,21 @@ func (c Registries) host(name string, auth Auth) (docker.RegistryHost, error) {
 		h.Header = http.Header{"Authorization": {"Bearer " + auth.RegistryToken}}
 	}
 	return h, nil
+}
+
+// client speaks with one registry.
+func (c Registries) client(name string) (*http.Client, error) {
+	conf, err := c.tls(name)
+	if err != nil {
+		return nil, err
+	}
+	insecure := c.insecure(name)
+	conf.InsecureSkipVerify = insecure
+	transport := registryTransport(conf)
+	if insecure {
+		return &http.Client{Transport: explaining{docker.NewHTTPFallback(transport)}}, nil
+	}
+	return &http.Client{Transport: explaining{transport}}, nil
 }
 
 // insecure tells whether a registry may be spoken to without a valid
@@ -129,20 +147,25 @@ func (c Registries) insecure(name string) bool {
 	return false
 }
 
-// tls reads a registry's certificates from where dockerd has them.
+// tls reads a registry's certificates from where dockerd has them, and from
+// Gantry's own place.
 func (c Registries) tls(name string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	root := c.CertsDir
-	if root == "" {
-		root = "/etc/docker/certs.d"
+	for _, root := range c.CertsDirs {
+		if err := addCertificates(conf, name, filepath.Join(root, filepath.Base(name))); err != nil {
+			return nil, err
+		}
 	}
-	dir := filepath.Join(root, filepath.Base(name))
+	return conf, nil
+}
+
+func addCertificates(conf *tls.Config, name, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return conf, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("certificates of registry %q: %w", name, err)
+		return fmt.Errorf("certificates of registry %q: %w", name, err)
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
@@ -150,23 +173,23 @@ func (c Registries) tls(name string) (*tls.Config, error) {
 		case ".crt":
 			if conf.RootCAs == nil {
 				if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-					return nil, fmt.Errorf("the system's certificates: %w", err)
+					return fmt.Errorf("the system's certificates: %w", err)
 				}
 			}
 			pem, err := os.ReadFile(path)
 			if err != nil {
-				return nil, fmt.Errorf("certificates of registry %q: %w", name, err)
+				return fmt.Errorf("certificates of registry %q: %w", name, err)
 			}
 			if !conf.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("certificate %q holds no certificate: %w", path, errdefs.ErrInvalidArgument)
+				return fmt.Errorf("certificate %q holds no certificate: %w", path, errdefs.ErrInvalidArgument)
 			}
 		case ".cert":
 			pair, err := tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".cert")+".key")
 			if err != nil {
-				return nil, fmt.Errorf("client certificate of registry %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
+				return fmt.Errorf("client certificate of registry %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
 			}
 			conf.Certificates = append(conf.Certificates, pair)
 		}
 	}
-	return conf, nil
+	return nil
 }

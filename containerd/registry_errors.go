@@ -23,34 +23,56 @@ import (
 //	ErrResourceExhausted  its rate limit
 //	ErrUnavailable        it cannot be reached, or has a fault
 //	ErrFailedPrecondition its certificate is not trusted
-func registryError(name string, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
-	}
-	image, registry := FamiliarName(name), domainOf(name)
-	say := func(class error, what string) error {
-		return fmt.Errorf("image %q: registry %q %s: %w (%w)", image, registry, what, class, err)
-	}
-	var status remoteerrors.ErrUnexpectedStatus
-	if errors.As(err, &status) {
-		return statusError(image, registry, status)
-	}
+func registryError(name string, err error) error { return answered("pull", name, err) }
+
+// pushError is registryError for pushes.
+func pushError(name string, err error) error { return answered("push", name, err) }
+
+// untrusted tells whether a certificate is what is wrong.
+func untrusted(err error) bool {
 	var (
 		verify   *tls.CertificateVerificationError
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
-		header   tls.RecordHeaderError
-		dns      *net.DNSError
-		network  *net.OpError
 	)
+	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid)
+}
+
+func answered(verb, name string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	image, registry := FamiliarName(name), domainOf(name)
+	var status remoteerrors.ErrUnexpectedStatus
 	switch {
-	case errors.Is(err, errdefs.ErrNotFound):
+	case errors.As(err, &status):
+		return statusError(verb, image, registry, status)
+	case errors.Is(err, errdefs.ErrNotFound) && verb == "pull":
 		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q has no such image: %w", image, registry, errdefs.ErrNotFound)
 	case errors.Is(err, docker.ErrInvalidAuthorization):
-		return denied(image, registry, err.Error(), errdefs.ErrNotFound)
-	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
-		return say(errdefs.ErrFailedPrecondition, "has a certificate that is not trusted; put its CA into certs.d or list it in insecure-registries")
+		return denied(verb, image, registry, err.Error(), errdefs.ErrNotFound)
+	}
+	return reachError(fmt.Sprintf("image %q", image), registry, err)
+}
+
+// reachError is for a registry that gave no answer. The subject is what it was
+// asked for.
+func reachError(subject, registry string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	say := func(class error, what string) error {
+		return fmt.Errorf("%s: registry %q %s: %w (%w)", subject, registry, what, class, err)
+	}
+	var (
+		header  tls.RecordHeaderError
+		dns     *net.DNSError
+		network *net.OpError
+	)
+	switch {
+	case untrusted(err):
+		return say(errdefs.ErrFailedPrecondition, "has a certificate that is not trusted; put its CA into /etc/gantry/certs.d/"+registry+"/ca.crt or list it in insecure-registries")
 	case errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
 		return say(errdefs.ErrFailedPrecondition, "does not speak HTTPS; list it in insecure-registries")
 	case errors.As(err, &dns):
@@ -60,45 +82,54 @@ func registryError(name string, err error) error {
 	case errors.As(err, &network):
 		return say(errdefs.ErrUnavailable, "cannot be reached")
 	}
-	return fmt.Errorf("image %q: %w", image, err)
+	return fmt.Errorf("%s: %w", subject, err)
 }
 
-func statusError(image, registry string, s remoteerrors.ErrUnexpectedStatus) error {
-	var class error = errdefs.ErrUnknown
+func statusClass(code int) error {
 	switch {
-	case s.StatusCode == http.StatusUnauthorized:
-		class = errdefs.ErrNotFound // as dockerd: to "unauthenticated" the docker CLI answers with a prompt
-	case s.StatusCode == http.StatusForbidden:
-		class = errdefs.ErrPermissionDenied
-	case s.StatusCode == http.StatusNotFound:
-		class = errdefs.ErrNotFound
-	case s.StatusCode == http.StatusTooManyRequests:
-		class = errdefs.ErrResourceExhausted
-	case s.StatusCode >= 500:
-		class = errdefs.ErrUnavailable
+	case code == http.StatusUnauthorized:
+		return errdefs.ErrNotFound // as dockerd: to "unauthenticated" the docker CLI answers with a prompt
+	case code == http.StatusForbidden:
+		return errdefs.ErrPermissionDenied
+	case code == http.StatusNotFound:
+		return errdefs.ErrNotFound
+	case code == http.StatusTooManyRequests:
+		return errdefs.ErrResourceExhausted
+	case code >= http.StatusInternalServerError:
+		return errdefs.ErrUnavailable
 	}
-	message := s.Status
+	return errdefs.ErrUnknown
+}
+
+// answerText is what a registry says, as distribution's own client shows it.
+func answerText(s remoteerrors.ErrUnexpectedStatus) string {
 	// Source: OCI distribution specification, error codes.
 	var body struct {
 		Errors []struct{ Code, Message string }
 	}
 	if json.Unmarshal(s.Body, &body) == nil && len(body.Errors) > 0 {
-		message += ": " + body.Errors[0].Code + ": " + body.Errors[0].Message
+		code := strings.ToLower(strings.ReplaceAll(body.Errors[0].Code, "_", " "))
+		return fmt.Sprintf("%s: %s (%s)", code, body.Errors[0].Message, s.Status)
 	}
-	switch s.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return denied(image, registry, message, class)
-	case http.StatusNotFound:
-		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q answers %s: %w", image, registry, message, class)
+	return s.Status
+}
+
+func statusError(verb, image, registry string, s remoteerrors.ErrUnexpectedStatus) error {
+	class, answer := statusClass(s.StatusCode), answerText(s)
+	switch {
+	case s.StatusCode == http.StatusUnauthorized, s.StatusCode == http.StatusForbidden:
+		return denied(verb, image, registry, answer, class)
+	case s.StatusCode == http.StatusNotFound && verb == "pull":
+		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q answers %s: %w", image, registry, answer, class)
 	}
-	return fmt.Errorf("image %q: registry %q answers %s: %w", image, registry, message, class)
+	return fmt.Errorf("image %q: registry %q answers %s: %w", image, registry, answer, class)
 }
 
 // denied has dockerd's words, which clients look for.
-func denied(image, registry, answer string, class error) error {
+func denied(verb, image, registry, answer string, class error) error {
 	repository, _, _ := strings.Cut(image, "@")
 	if i := strings.LastIndex(repository, ":"); i > strings.LastIndex(repository, "/") {
 		repository = repository[:i]
 	}
-	return fmt.Errorf("pull access denied for %s, repository does not exist or may require 'docker login': registry %q: %s: %w", repository, registry, answer, class)
+	return fmt.Errorf("%s access denied for %s, repository does not exist or may require 'docker login': registry %q: %s: %w", verb, repository, registry, answer, class)
 }

@@ -74,7 +74,7 @@ func TestCertificates(t *testing.T) {
 		return err
 	}
 	dir := t.TempDir()
-	c := Registries{CertsDir: dir}
+	c := Registries{CertsDirs: []string{t.TempDir(), dir}}
 	err := registryError("reg.example/app:1", get(c))
 	if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "not trusted") || !strings.Contains(err.Error(), "reg.example") {
 		t.Errorf("unknown authority: %v", err)

@@ -18,9 +18,6 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// maxDownloads is how many layers of an image are downloaded at a time.
-const maxDownloads = 5
-
 // Progress is how far a part of a long operation on an image is. Status is one
 // of Docker's: "Downloading", "Extracting", "Pull complete", …
 type Progress struct {
@@ -52,7 +49,7 @@ func (r *Runtime) walk(ctx context.Context, target ocispec.Descriptor, platform 
 		return err
 	}
 	unpacker, err := unpack.NewUnpacker(ctx, store,
-		unpack.WithLimiter(semaphore.NewWeighted(maxDownloads)),
+		unpack.WithLimiter(semaphore.NewWeighted(int64(r.cfg.Registries.downloads()))),
 		unpack.WithUnpackLimiter(semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0)))),
 		unpack.WithFetchAllContent(), // what is unpacked may lack its compressed form, which commit and save need
 		unpack.WithUnpackPlatform(unpack.Platform{

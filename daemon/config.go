@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	ctd "gantry/containerd"
 	"gantry/engine"
 	"gantry/network"
 
@@ -48,11 +49,16 @@ type Config struct {
 	LogOpts            map[string]string `json:"log-opts"`
 	InsecureRegistries []string          `json:"insecure-registries"`
 	RegistryMirrors    []string          `json:"registry-mirrors"`
+	MaxDownloads       int               `json:"max-concurrent-downloads"` // blobs of one image
+	MaxUploads         int               `json:"max-concurrent-uploads"`   // blobs of one image
+	MaxAttempts        int               `json:"max-download-attempts"`    // of one blob, and of one upload
 	AddressPools       []AddressPool     `json:"default-address-pools"`
 	DNS                []string          `json:"dns"`
 	DNSSearch          []string          `json:"dns-search"`
 	DNSOptions         []string          `json:"dns-opts"`
 	CDISpecDirs        []string          `json:"cdi-spec-dirs"`
+
+	file string // from which it was read, or would have been
 }
 
 // AddressPool is a range that networks get their subnets from: Base is cut
@@ -71,6 +77,7 @@ func DefaultConfig() Config {
 // error; a file that is not there is one only when it was asked for.
 func Load(path string, asked bool) (Config, error) {
 	c := DefaultConfig()
+	c.file = path
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !asked {
 		return c, nil
@@ -137,6 +144,11 @@ func (c *Config) check() error {
 	}
 	if _, err := c.dns(); err != nil {
 		return err
+	}
+	for key, n := range map[string]int{"max-concurrent-downloads": c.MaxDownloads, "max-concurrent-uploads": c.MaxUploads, "max-download-attempts": c.MaxAttempts} {
+		if n < 0 {
+			return fmt.Errorf("%s: %d is less than 1: %w", key, n, errdefs.ErrInvalidArgument)
+		}
 	}
 	for _, dir := range c.cdiDirs() {
 		if !filepath.IsAbs(dir) {
@@ -231,6 +243,20 @@ func (c *Config) pools() []network.Pool {
 		out = append(out, network.Pool{Base: p.Base, Size: p.Size})
 	}
 	return out
+}
+
+// registries says how registries are reached. Their certificates are where
+// dockerd has them, and in certs.d beside our own configuration.
+func (c *Config) registries() ctd.Registries {
+	own := c.file
+	if own == "" {
+		own = DefaultConfigFile
+	}
+	return ctd.Registries{
+		Insecure: c.InsecureRegistries, Mirrors: c.RegistryMirrors,
+		CertsDirs: []string{"/etc/docker/certs.d", filepath.Join(filepath.Dir(own), "certs.d")},
+		Downloads: c.MaxDownloads, Uploads: c.MaxUploads, Attempts: c.MaxAttempts,
+	}
 }
 
 // cdiDirs are where CDI specifications of devices are looked for. Docker's way

@@ -31,6 +31,7 @@ func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		"log option":         {`{"log-opts": {"max-size": "big"}}`, "max-size"},
 		"unknown log option": {`{"log-opts": {"max-files": "3"}}`, "max-files"},
 		"log option of none": {`{"log-driver": "none", "log-opts": {"max-file": "3"}}`, "none"},
+		"downloads":          {`{"max-concurrent-downloads": -1}`, "max-concurrent-downloads"},
 		"CDI directory":      {`{"cdi-spec-dirs": ["cdi"]}`, "cdi-spec-dirs"},
 		"name server":        {`{"dns": ["resolver"]}`, "resolver"},
 		"address pool":       {`{"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}`, "10.0.0.0/16"},
@@ -47,10 +48,14 @@ func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
 func TestEveryKeyIsRead(t *testing.T) {
 	c, err := load(t, `{"data-root": "/d", "exec-root": "/e", "hosts": ["unix:///s"], "group": "g", "pidfile": "/p", "log-level": "warn", "containerd": "/c",
 		"log-driver": "none", "insecure-registries": ["a"], "registry-mirrors": ["https://b"],
+		"max-concurrent-downloads": 2, "max-concurrent-uploads": 4, "max-download-attempts": 6,
 		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "dns": ["192.0.2.1"], "dns-search": ["s"], "dns-opts": ["o"],
 		"cdi-spec-dirs": ["/cdi", ""]}`)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if r := c.registries(); r.Downloads != 2 || r.Uploads != 4 || r.Attempts != 6 || r.CertsDirs[1] != filepath.Join(filepath.Dir(c.file), "certs.d") {
+		t.Errorf("registries %+v", r)
 	}
 	names, err := c.dns()
 	if err != nil || len(names.Servers) != 1 || names.Servers[0].String() != "192.0.2.1" || names.Search[0] != "s" || names.Options[0] != "o" {

@@ -108,7 +108,7 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	rt, err := ctd.Open(ctx, ctd.Config{
 		Root: filepath.Join(cfg.DataRoot, "containerd"), State: filepath.Join(cfg.ExecRoot, "ctd"), Namespace: "gantry",
 		ShimPath: shim, ExitsDir: filepath.Join(cfg.ExecRoot, "exits"), Address: cfg.Containerd, LogLevel: cfg.LogLevel,
-		Registries: ctd.Registries{Insecure: cfg.InsecureRegistries, Mirrors: cfg.RegistryMirrors},
+		Registries: cfg.registries(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("containerd: %w", err)

@@ -19,7 +19,7 @@ var _ scheduler.Driver = (*Engine)(nil)
 func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(scheduler.Progress)) error {
 	switch a := a.(type) {
 	case scheduler.PullImage:
-		err := e.PullImage(ctx, a.Ref, a.Platform, Auth{}, func(p Progress) {
+		err := e.PullImage(ctx, a.Ref, a.Platform, credentialsFor(ctx, a.Ref), func(p Progress) {
 			report(scheduler.Progress{ID: p.ID, Text: p.Status, Current: p.Current, Total: p.Total})
 		})
 		if err != nil && a.Optional {

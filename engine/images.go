@@ -220,7 +220,7 @@ func (e *Engine) observeImages(ctx context.Context, asked []scheduler.ImageQuery
 			continue
 		}
 		wg.Go(func() {
-			remote, err := e.rt.Resolve(ctx, q.Ref, ctd.PullOptions{Platform: q.Platform})
+			remote, err := e.rt.Resolve(ctx, q.Ref, ctd.PullOptions{Platform: q.Platform, Auth: ctd.Auth(credentialsFor(ctx, q.Ref))})
 			switch {
 			case err != nil:
 				got.Err = err

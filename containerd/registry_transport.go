@@ -1,0 +1,77 @@
+package containerd
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+)
+
+// stalled is how long a registry may neither send nor take a byte, which is
+// also the time that it has to store what it got.
+const stalled = 5 * time.Minute
+
+func registryTransport(conf *tls.Config) *http.Transport {
+	t := docker.DefaultHTTPTransport(conf)
+	t.ResponseHeaderTimeout = stalled
+	t.ReadBufferSize, t.WriteBufferSize = 64<<10, 64<<10
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &lively{Conn: c}, nil
+	}
+	return t
+}
+
+// lively is a connection that ends when nothing moves on it.
+type lively struct {
+	net.Conn
+	moved atomic.Int64 // when the deadline was last put off, in Unix seconds
+}
+
+func (l *lively) Read(p []byte) (int, error) {
+	l.extend()
+	return l.Conn.Read(p)
+}
+
+func (l *lively) Write(p []byte) (int, error) {
+	l.extend()
+	return l.Conn.Write(p)
+}
+
+func (l *lively) extend() {
+	now := time.Now()
+	if last := l.moved.Load(); now.Unix() != last && l.moved.CompareAndSwap(last, now.Unix()) {
+		_ = l.Conn.SetDeadline(now.Add(stalled)) // a closed connection tells it itself
+	}
+}
+
+// explaining asks again with GET when HEAD is refused: the answer to HEAD has
+// no body, and the body says why.
+type explaining struct{ http.RoundTripper }
+
+func (e explaining) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := e.RoundTripper.RoundTrip(req)
+	if err != nil || req.Method != http.MethodHead || resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusTooManyRequests {
+		return resp, err
+	}
+	get := req.Clone(req.Context())
+	get.Method = http.MethodGet
+	full, err := e.RoundTripper.RoundTrip(get)
+	if err != nil {
+		return resp, nil
+	}
+	if full.StatusCode != resp.StatusCode {
+		full.Body.Close()
+		return resp, nil
+	}
+	resp.Body.Close()
+	return full, nil
+}

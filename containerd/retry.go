@@ -1,0 +1,74 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
+)
+
+// What is true of transfers when the configuration says nothing.
+const (
+	defaultTransfers = 5 // blobs of an image at a time
+	defaultAttempts  = 5 // of one blob
+)
+
+// retryDelay is how long to wait before an attempt, the first being 0: the
+// second follows at once, most often only a connection broke.
+func retryDelay(attempt int) time.Duration {
+	if attempt < 2 {
+		return 0
+	}
+	return time.Second << min(attempt-2, 5)
+}
+
+// retry calls f until it succeeds, its error is one that a further attempt does
+// not change, or it has been called often enough. waiting is told of pauses.
+func retry(ctx context.Context, attempts int, waiting func(string), f func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || attempt >= attempts || !transient(err) || ctx.Err() != nil {
+			return err
+		}
+		if d := retryDelay(attempt); d > 0 {
+			plural := "s"
+			if d == time.Second {
+				plural = ""
+			}
+			waiting(fmt.Sprintf("Retrying in %d second%s", d/time.Second, plural))
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(d):
+			}
+		}
+	}
+}
+
+// errCorrupt is content that is not what its digest says: something on the way
+// has changed it.
+var errCorrupt = errors.New("the content that arrived is not what its digest says")
+
+// transient tells whether a transfer may succeed when it is tried again: the
+// connection broke, or the registry had a fault of its own.
+func transient(err error) bool {
+	if errors.Is(err, context.Canceled) || untrusted(err) {
+		return false
+	}
+	var status remoteerrors.ErrUnexpectedStatus
+	if errors.As(err, &status) {
+		return status.StatusCode >= http.StatusInternalServerError || status.StatusCode == http.StatusRequestTimeout
+	}
+	var (
+		request *url.Error
+		network net.Error
+	)
+	return errors.As(err, &request) || errors.As(err, &network) || errors.Is(err, errCorrupt) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+}

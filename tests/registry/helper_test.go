@@ -1,0 +1,45 @@
+// Package registry_test moves images between a real daemon and registries:
+// Debian's docker-registry, and small servers of our own that answer as
+// registries do on bad days.
+package registry_test
+
+import (
+	"strings"
+	"testing"
+
+	"gantry/tests/harness"
+)
+
+const image = "busybox:test"
+
+// start runs a daemon that has a busybox image.
+func start(t *testing.T, config ...string) *harness.Daemon {
+	t.Helper()
+	d := harness.Start(t, config...)
+	d.Busybox(image)
+	t.Cleanup(func() {
+		if ids := strings.Fields(d.MustDocker("ps", "-aq", "--no-trunc")); len(ids) > 0 {
+			d.MustDocker(append([]string{"rm", "-fv"}, ids...)...)
+		}
+	})
+	return d
+}
+
+// has fails the test unless every part occurs in a text, in this order.
+func has(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	rest := text
+	for _, p := range parts {
+		i := strings.Index(rest, p)
+		if i < 0 {
+			t.Errorf("%q is missing, or not where it should be, in\n%s", p, text)
+			return
+		}
+		rest = rest[i+len(p):]
+	}
+}
+
+func idOf(d *harness.Daemon, ref string) string {
+	d.T.Helper()
+	return strings.TrimSpace(d.MustDocker("image", "inspect", "--format", "{{.Id}}", ref))
+}
