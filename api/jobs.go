@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gantry/api/client"
+	"gantry/engine"
 	"gantry/project"
 	"gantry/scheduler"
 
@@ -20,6 +21,7 @@ type job struct {
 	parallel     int
 	project      *project.Project // as sent; nil: as stored, else what labels tell
 	services     []string
+	credentials  engine.Credentials // for pulls; they end with the request
 
 	defines bool // the verb needs a definition
 	keep    bool // what was sent is from now on what was last asked for
@@ -66,6 +68,12 @@ func read[O any](w http.ResponseWriter, r *http.Request, fill func(*job, O) erro
 		return nil, err
 	}
 	j := &job{name: r.PathValue("name"), holder: cmp.Or(q.Holder, "another command"), parallel: q.Parallel, project: q.Project, services: q.Services, orphans: true}
+	for name, c := range q.Credentials {
+		if j.credentials == nil {
+			j.credentials = engine.Credentials{}
+		}
+		j.credentials[name] = authOf(c)
+	}
 	j.query = func(p *project.Project) scheduler.Query { return scheduler.QueryProject(j.name, p) }
 	if j.project != nil {
 		if j.project.Name != j.name {

@@ -84,7 +84,7 @@ func (p projectRoutes) plan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	plan, err := p.build(r.Context(), j)
+	plan, err := p.build(engine.WithCredentials(r.Context(), j.credentials), j)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (p projectRoutes) verb(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	out := newOutbox(w, types.MediaTypeNDJSON)
 	defer out.close()
-	err = p.do(ctx, j, out)
+	err = p.do(engine.WithCredentials(ctx, j.credentials), j, out)
 	if err != nil && !out.begun() {
 		return err
 	}

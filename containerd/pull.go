@@ -147,7 +147,7 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 	})
 	// Also for what is here: it comes under the lease, so that it stays.
 	waiting := func(text string) { tell.tell(Progress{ID: layerID(desc), Status: text}) }
-	err = retry(ctx, f.attempts, waiting, func() error { return f.once(ctx, get, desc) })
+	err = retry(ctx, f.attempts, transient, waiting, func() error { return f.once(ctx, get, desc) })
 	if err != nil {
 		return nil, err
 	}

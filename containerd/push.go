@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -93,7 +94,7 @@ func (r *Runtime) Push(ctx context.Context, ref string, o PushOptions) (*Pushed,
 	if err := r.hold(ctx, target); err != nil { // an image that is removed meanwhile is pushed whole
 		return nil, err
 	}
-	p := push{store: store, pusher: pusher, tracker: tracker, source: source, tell: o.Progress, limits: r.cfg.Registries}
+	p := push{store: store, pusher: pusher, tracker: tracker, source: source, tell: o.Progress, limits: r.cfg.Registries, reached: new(atomic.Bool)}
 	if err := p.all(ctx, target); err != nil {
 		return nil, pushError(name, err)
 	}
@@ -180,6 +181,7 @@ type push struct {
 	source  images.HandlerFunc // notes in which repository a blob is, so that others can mount it
 	tell    report
 	limits  Registries
+	reached *atomic.Bool // the registry has taken or had something: from then on faults may pass
 }
 
 func (p push) all(ctx context.Context, target ocispec.Descriptor) error {
@@ -260,7 +262,8 @@ func (p push) blob(ctx context.Context, desc ocispec.Descriptor) error {
 	}
 	desc.Annotations = sources
 	waiting := func(text string) { tell.tell(Progress{ID: layerID(desc), Status: text}) }
-	err = retry(ctx, p.limits.attempts(), waiting, func() error { return p.once(ctx, desc, tell) })
+	again := func(err error) bool { return p.reached.Load() && transient(err) }
+	err = retry(ctx, p.limits.attempts(), again, waiting, func() error { return p.once(ctx, desc, tell) })
 	if err != nil {
 		return err
 	}
@@ -270,6 +273,9 @@ func (p push) blob(ctx context.Context, desc ocispec.Descriptor) error {
 
 func (p push) once(ctx context.Context, desc ocispec.Descriptor, tell report) error {
 	w, err := p.pusher.Push(ctx, desc)
+	if err == nil || errdefs.IsAlreadyExists(err) {
+		p.reached.Store(true)
+	}
 	if errdefs.IsAlreadyExists(err) {
 		text := "Layer already exists"
 		if s, err := p.tracker.GetStatus(remotes.MakeRefKey(ctx, desc)); err == nil && s.MountedFrom != "" {

@@ -1,8 +1,10 @@
 package containerd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -53,6 +55,9 @@ func (l *lively) extend() {
 	}
 }
 
+// maxExplanation is how many bytes of a refusal are read.
+const maxExplanation = 64 << 10
+
 // explaining asks again with GET when HEAD is refused: the answer to HEAD has
 // no body, and the body says why.
 type explaining struct{ http.RoundTripper }
@@ -72,6 +77,12 @@ func (e explaining) RoundTrip(req *http.Request) (*http.Response, error) {
 		full.Body.Close()
 		return resp, nil
 	}
+	defer full.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(full.Body, maxExplanation))
+	if err != nil {
+		return resp, nil
+	}
 	resp.Body.Close()
+	full.Body = io.NopCloser(bytes.NewReader(said)) // is read after it was closed, too
 	return full, nil
 }

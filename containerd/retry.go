@@ -28,12 +28,12 @@ func retryDelay(attempt int) time.Duration {
 	return time.Second << min(attempt-2, 5)
 }
 
-// retry calls f until it succeeds, its error is one that a further attempt does
-// not change, or it has been called often enough. waiting is told of pauses.
-func retry(ctx context.Context, attempts int, waiting func(string), f func() error) error {
+// retry calls f until it succeeds, its error is not one to try again after, or
+// it has been called often enough. waiting is told of pauses.
+func retry(ctx context.Context, attempts int, again func(error) bool, waiting func(string), f func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || attempt >= attempts || !transient(err) || ctx.Err() != nil {
+		if err == nil || attempt >= attempts || !again(err) || ctx.Err() != nil {
 			return err
 		}
 		if d := retryDelay(attempt); d > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/registry"
 )
 
 // Routes, with {name} for the project's name and {verb} for one of Verb's
@@ -55,7 +56,10 @@ type Request[O any] struct {
 	Holder string `json:"holder,omitempty"`
 	// Parallel bounds the steps that run at once; 0 leaves it to the daemon.
 	Parallel int `json:"parallel,omitempty"`
-	Options  O   `json:"options"`
+	// Credentials are the user's for the registries of the project's images, by
+	// name: docker.io, reg.example:5000. They serve this request alone.
+	Credentials map[string]registry.AuthConfig `json:"credentials,omitempty"`
+	Options     O                              `json:"options"`
 }
 
 // NoOptions are the options of a verb that has none.

@@ -64,7 +64,7 @@ func dryRun[O any](ctx context.Context, c *cli, t target, v client.Verb, service
 func request[O any](c *cli, t target, v client.Verb, services []string, options O) client.Request[O] {
 	return client.Request[O]{
 		Project: t.definition, Services: services, Holder: holder(v),
-		Parallel: max(0, c.global.parallel), Options: options,
+		Parallel: max(0, c.global.parallel), Credentials: c.credentials(t, v), Options: options,
 	}
 }
 

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"gantry/api/client"
+
+	"github.com/distribution/reference"
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
+	"github.com/moby/moby/api/types/registry"
+)
+
+// hubKey is under which config.json has Docker Hub.
+const hubKey = "https://index.docker.io/v1/"
+
+// dockerConfig is the user's config.json. One that cannot be read is warned of,
+// as the docker command line does.
+func (c *cli) dockerConfig() *configfile.ConfigFile {
+	dir := firstOf(c.getenv("DOCKER_CONFIG"), config.Dir())
+	file, err := config.Load(dir)
+	if err != nil {
+		fmt.Fprintf(c.err, "warning: %v\n", err)
+		return configfile.New("")
+	}
+	return file
+}
+
+// credentials are the user's for the registries of a project's images, for the
+// verbs that pull them.
+func (c *cli) credentials(t target, v client.Verb) map[string]registry.AuthConfig {
+	switch v {
+	case client.VerbUp, client.VerbCreate, client.VerbPull, client.VerbRun:
+	default:
+		return nil
+	}
+	if t.definition == nil {
+		return nil
+	}
+	var refs []string
+	for i := range t.definition.Services {
+		refs = append(refs, t.definition.Services[i].Image)
+	}
+	return credentialsOf(c.dockerConfig(), refs, c.err)
+}
+
+// credentialsOf looks the registries of images up, each once: a credential
+// helper is a program, and may be slow.
+func credentialsOf(file *configfile.ConfigFile, refs []string, warn io.Writer) map[string]registry.AuthConfig {
+	var out map[string]registry.AuthConfig
+	asked := map[string]bool{}
+	for _, ref := range refs {
+		named, err := reference.ParseNormalizedNamed(ref)
+		if err != nil || asked[reference.Domain(named)] {
+			continue // the planner tells of bad references
+		}
+		domain := reference.Domain(named)
+		asked[domain] = true
+		key := domain
+		if key == "docker.io" {
+			key = hubKey
+		}
+		got, err := file.GetAuthConfig(key)
+		if err != nil {
+			fmt.Fprintf(warn, "warning: credentials for registry %q: %v\n", domain, err)
+			continue
+		}
+		if got.Username == "" && got.IdentityToken == "" && got.RegistryToken == "" && got.Auth == "" {
+			continue
+		}
+		if out == nil {
+			out = map[string]registry.AuthConfig{}
+		}
+		out[domain] = registry.AuthConfig{
+			Username: got.Username, Password: got.Password, Auth: got.Auth, ServerAddress: got.ServerAddress,
+			IdentityToken: got.IdentityToken, RegistryToken: got.RegistryToken,
+		}
+	}
+	return out
+}
