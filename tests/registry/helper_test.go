@@ -4,6 +4,9 @@
 package registry_test
 
 import (
+	"io"
+	"log"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -43,3 +46,13 @@ func idOf(d *harness.Daemon, ref string) string {
 	d.T.Helper()
 	return strings.TrimSpace(d.MustDocker("image", "inspect", "--format", "{{.Id}}", ref))
 }
+
+// noise does not compress.
+func noise(n int) string {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return string(b)
+}
+
+// quiet is for servers that are meant to fail.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
