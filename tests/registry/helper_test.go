@@ -4,9 +4,11 @@
 package registry_test
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 
@@ -56,3 +58,25 @@ func noise(n int) string {
 
 // quiet is for servers that are meant to fail.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
+
+func expect(got, want string) error {
+	if got != want {
+		return fmt.Errorf("%q, want %q", got, want)
+	}
+	return nil
+}
+
+// freePort is one of loopback's that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
