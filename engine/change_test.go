@@ -87,6 +87,18 @@ func TestCommittedConfig(t *testing.T) {
 	}
 }
 
+// The container goes on with what it was made with.
+func TestACommitLeavesTheContainersConfig(t *testing.T) {
+	own := container.Config{Env: []string{"A=1", "B=2"}, Labels: map[string]string{"l": "1"}}
+	cfg := imageConfig(own)
+	var over dockerspec.DockerOCIImageConfig
+	over.Env, over.Labels = []string{"A=other"}, map[string]string{"l": "2"}
+	overlayConfig(&cfg, over)
+	if strings.Join(own.Env, " ") != "A=1 B=2" || own.Labels["l"] != "1" {
+		t.Errorf("the container has %v and %v", own.Env, own.Labels)
+	}
+}
+
 // FuzzChange gives commit what a client may send.
 func FuzzChange(f *testing.F) {
 	for _, s := range []string{"CMD [", "ENV \"", "HEALTHCHECK --interval=", "EXPOSE 1-70000", "WORKDIR ..", "LABEL a=\\"} {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 
 	ctd "gantry/containerd"
@@ -61,7 +62,7 @@ func (e *Engine) CommitContainer(ctx context.Context, ref string, opts CommitOpt
 func imageConfig(c container.Config) dockerspec.DockerOCIImageConfig {
 	out := dockerspec.DockerOCIImageConfig{}
 	out.User, out.WorkingDir, out.StopSignal = c.User, c.WorkingDir, c.StopSignal
-	out.Env, out.Cmd, out.Entrypoint = c.Env, c.Cmd, c.Entrypoint
+	out.Env, out.Cmd, out.Entrypoint = slices.Clone(c.Env), c.Cmd, c.Entrypoint // setEnv writes into it
 	out.Volumes = maps.Clone(c.Volumes)
 	out.Healthcheck, out.OnBuild, out.Shell = c.Healthcheck, c.OnBuild, c.Shell
 	for p := range c.ExposedPorts {
