@@ -80,9 +80,14 @@ func TestLogAttributes(t *testing.T) {
 			}
 		}
 	}
-	for k, v := range map[string]string{"labels-regex": "(", "tag": "{{.Nothing}}", "env-regex": "["} {
-		if err := checkLogConfig("json-file", map[string]string{k: v}); !errdefs.IsInvalidArgument(err) {
-			t.Errorf("%s=%s: %v", k, v, err)
+	for _, opt := range [][2]string{
+		{"labels-regex", "("}, {"tag", "{{.Nothing}}"}, {"env-regex", "["},
+		// those that would never end, or fill the memory
+		{"tag", "{{range 9223372036854775807}}{{end}}"}, {"tag", "{{if true}}{{- range $i := 9223372036854775807}}x{{end}}{{end}}"},
+		{"tag", `{{define "a"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}`}, {"tag", `{{printf "%900000d" 1}}`},
+	} {
+		if err := checkLogConfig("json-file", map[string]string{opt[0]: opt[1]}); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s=%s: %v", opt[0], opt[1], err)
 		}
 	}
 }

@@ -69,9 +69,12 @@ func logTag(rec *record, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := terminates(t); err != nil {
+		return "", err
+	}
 	path, args := commandOf(&rec.Config)
 	image := strings.TrimPrefix(rec.ImageID, "sha256:")
-	var b strings.Builder
+	var b tagText
 	err = t.Execute(&b, tagFields{
 		ID: short(rec.ID), FullID: rec.ID, Name: rec.Name, FullName: rec.Name,
 		ImageID: short(image), ImageFullID: image, ImageName: rec.Config.Image,
@@ -79,4 +82,30 @@ func logTag(rec *record, text string) (string, error) {
 		ContainerID: rec.ID, ContainerName: "/" + rec.Name, ContainerImageID: rec.ImageID, ContainerImageName: rec.Config.Image,
 	})
 	return b.String(), err
+}
+
+// maxTag bounds a tag, which stands in every entry of the log, in bytes.
+const maxTag = 4 << 10
+
+// tagText takes in what a template writes, as far as a tag may be long.
+type tagText struct{ strings.Builder }
+
+func (t *tagText) Write(p []byte) (int, error) {
+	if t.Len()+len(p) > maxTag {
+		return 0, fmt.Errorf("it is longer than %d bytes", maxTag)
+	}
+	return t.Builder.Write(p)
+}
+
+// terminates refuses what lets a template of a few bytes run for ever, or fill
+// the memory: loops, and templates within templates.
+func terminates(t *template.Template) error {
+	for _, part := range t.Templates() {
+		for _, word := range []string{"{{range ", "{{template "} {
+			if part.Tree != nil && strings.Contains(part.Root.String(), word) {
+				return fmt.Errorf("%s is not supported in a tag", strings.Trim(word, "{ "))
+			}
+		}
+	}
+	return nil
 }
