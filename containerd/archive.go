@@ -3,6 +3,7 @@ package containerd
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,9 +18,6 @@ import (
 	"github.com/moby/go-archive/compression"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// maxIndex bounds what of an archive is read into memory, in bytes.
-const maxIndex = 20 << 20
 
 // Loaded is one image that Load found.
 type Loaded struct {
@@ -43,7 +41,8 @@ func (r *Runtime) Load(ctx context.Context, from io.Reader, o LoadOptions) ([]Lo
 	}
 	defer r.garbage.request() // the archive's own index, other platforms, what failed
 	defer done()
-	index, err := r.importArchive(ctx, from)
+	store := archiveStore{r.client.ContentStore(), "load-" + rand.Text()}
+	index, err := importArchive(ctx, store, from)
 	if err != nil {
 		return nil, fmt.Errorf("image archive: %w", err)
 	}
@@ -52,7 +51,7 @@ func (r *Runtime) Load(ctx context.Context, from io.Reader, o LoadOptions) ([]Lo
 		if isAttestation(m) {
 			continue
 		}
-		l, err := r.loadOne(ctx, m, o)
+		l, err := r.loadOne(ctx, store, m, o)
 		if err != nil {
 			return out, err
 		}
@@ -65,50 +64,41 @@ func (r *Runtime) Load(ctx context.Context, from io.Reader, o LoadOptions) ([]Lo
 }
 
 // importArchive puts an archive's blobs into the content store.
-func (r *Runtime) importArchive(ctx context.Context, from io.Reader) (index ocispec.Index, err error) {
+func importArchive(ctx context.Context, store content.Store, from io.Reader) (index ocispec.Index, err error) {
 	stream, err := compression.DecompressStream(from)
 	if err != nil {
 		return index, err
 	}
 	defer stream.Close()
-	// Blobs are stored under their names in the archive until they are whole:
-	// two archives with the same names would be in each other's way.
-	r.loading.Lock()
-	// Its JSON is read into memory, blobs are not.
-	desc, err := archive.ImportIndex(ctx, r.client.ContentStore(), stream)
-	r.loading.Unlock()
+	desc, err := archive.ImportIndex(ctx, store, stream)
 	if err != nil {
 		return index, fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	if desc.Size > maxIndex {
-		return index, fmt.Errorf("its index has %d bytes: %w", desc.Size, errdefs.ErrInvalidArgument)
-	}
-	b, err := content.ReadBlob(ctx, r.client.ContentStore(), desc)
+	b, err := content.ReadBlob(ctx, store, desc)
 	if err != nil {
 		return index, err
 	}
 	return index, json.Unmarshal(b, &index)
 }
 
-func (r *Runtime) loadOne(ctx context.Context, target ocispec.Descriptor, o LoadOptions) (Loaded, error) {
-	matcher, asked, err := r.loadable(ctx, target, o.Platform)
+func (r *Runtime) loadOne(ctx context.Context, store content.Store, target ocispec.Descriptor, o LoadOptions) (Loaded, error) {
+	matcher, asked, err := loadable(ctx, store, target, o.Platform)
 	if err != nil {
 		return Loaded{}, err
+	}
+	img, err := readImage(ctx, store, target, asked)
+	if err != nil {
+		return Loaded{}, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
 	}
 	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
 	if err := r.walk(ctx, target, matcher, here, o.Progress); err != nil {
 		return Loaded{}, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
 	}
-	l := Loaded{Name: archiveName(target.Annotations)}
+	l := Loaded{Name: archiveName(target.Annotations), ID: img.ID}
 	name := l.Name
 	if name == "" {
 		name = danglingPrefix + target.Digest.String()
 	}
-	img, err := readImage(ctx, r.client.ContentStore(), target, asked)
-	if err != nil {
-		return l, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
-	}
-	l.ID = img.ID
 	if l.Name == "" {
 		if known, err := r.Image(ctx, img.ID); err == nil && known.Target == img.Target {
 			return l, nil // it has a name, or is kept without one, already
@@ -119,12 +109,12 @@ func (r *Runtime) loadOne(ctx context.Context, target ocispec.Descriptor, o Load
 
 // loadable picks the platform of an archive's image: the one asked for, or the
 // host's, or, without that, its first; "" stands for the host's. ErrNotFound.
-func (r *Runtime) loadable(ctx context.Context, target ocispec.Descriptor, asked string) (platforms.MatchComparer, string, error) {
+func loadable(ctx context.Context, store content.Store, target ocispec.Descriptor, asked string) (platforms.MatchComparer, string, error) {
 	matcher, err := platform(asked)
 	if err != nil {
 		return nil, "", err
 	}
-	offered, err := images.Platforms(ctx, r.client.ContentStore(), target)
+	offered, err := images.Platforms(ctx, store, target)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return nil, "", fmt.Errorf("image %q of the archive: %w", target.Digest, err)
 	}

@@ -1,6 +1,7 @@
 package containerd_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/klauspost/compress/zstd"
@@ -121,6 +123,62 @@ func TestLoadRubbish(t *testing.T) {
 		if _, err := h.Load(h.ctx, strings.NewReader(content), containerd.LoadOptions{}); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Who sends an archive slowly holds up nobody else's, though its files have the
+// same names.
+func TestLoadTogether(t *testing.T) {
+	h := open(t)
+	var slow, quick bytes.Buffer
+	h.must(busybox.DockerArchive(&slow, "slow", busybox.Layer(busybox.File{Path: "/x", Body: "slow"})))
+	h.must(busybox.DockerArchive(&quick, "quick", busybox.Layer(busybox.File{Path: "/x", Body: "quick"})))
+	r, w := io.Pipe()
+	done := make(chan error, 2)
+	go func() {
+		_, err := h.Load(h.ctx, r, containerd.LoadOptions{})
+		r.CloseWithError(err)
+		done <- err
+	}()
+	_, err := w.Write(slow.Next(slow.Len() / 2))
+	h.must(err)
+	go func() {
+		_, err := h.Load(h.ctx, &quick, containerd.LoadOptions{})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		h.must(err)
+	case <-time.After(bound):
+		w.CloseWithError(io.ErrUnexpectedEOF)
+		t.Fatal("the second archive is not loaded before the first has come")
+	}
+	_, err = slow.WriteTo(w)
+	h.must(err)
+	w.Close()
+	h.must(<-done)
+	for _, name := range []string{"slow", "quick"} {
+		h.create(name, "", name, "true")
+		if got := h.read(name, "x"); got != name {
+			t.Errorf("image %q holds %q", name, got)
+		}
+	}
+}
+
+// What is read into memory has a bound, whatever an archive says.
+func TestLoadRefusesHugeDocuments(t *testing.T) {
+	h := open(t)
+	huge := "{}" + strings.Repeat(" ", 21<<20)
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range [][2]string{{"manifest.json", `[{"Config":"c.json","RepoTags":["huge:1"],"Layers":[]}]`}, {"c.json", huge}} {
+		h.must(w.WriteHeader(&tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1]))}))
+		_, err := w.Write([]byte(f[1]))
+		h.must(err)
+	}
+	h.must(w.Close())
+	if _, err := h.Load(h.ctx, &b, containerd.LoadOptions{}); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("loading it: %v", err)
 	}
 }
 

@@ -103,7 +103,6 @@ type Runtime struct {
 	endings endings
 	parsed  imageCache
 	naming  sync.Mutex // guards what several image names say together
-	loading sync.Mutex // one archive at a time
 	garbage collector
 	pulling keyed    // by name: what pulls of one image have got, they share
 	root    *os.File // holds the lock of Config.Root, nil when containerd runs elsewhere
