@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"gantry/engine"
 
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -95,28 +95,13 @@ func (i imageRoutes) save(w http.ResponseWriter, r *http.Request, names []string
 	if err != nil {
 		return err
 	}
-	ctx, cancel := streaming(r)
-	defer cancel()
-	write, err := i.SaveImages(ctx, names, platform)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/x-tar")
-	if err := write(w); err != nil {
-		breakOff(w, r, err)
-	}
-	return nil
-}
-
-// breakOff closes a connection in the middle of a response, the only way to
-// tell a client that what it has is not whole.
-func breakOff(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() == nil {
-		log.G(r.Context()).WithError(err).Errorf("%s %s: broken off", r.Method, r.URL.Path)
-	}
-	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-		conn.Close()
-	}
+	return sendFile(w, r, func(ctx context.Context, out io.Writer) error {
+		write, err := i.SaveImages(ctx, names, platform)
+		if err != nil {
+			return err
+		}
+		return write(typed{out, w.Header()})
+	})
 }
 
 // platformOf reads a platform, JSON as the OCI image specification has it, in

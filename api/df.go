@@ -5,10 +5,7 @@ import (
 	"net/http"
 
 	"github.com/moby/moby/api/types/build"
-	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/system"
-	"github.com/moby/moby/api/types/volume"
 )
 
 // diskUsage tells what objects take on the disk.
@@ -25,19 +22,9 @@ func (d diskRoutes) routes() []route {
 	}
 }
 
-// earlierUsage is what there was before API 1.52, and in it beside the new.
-type earlierUsage struct {
-	LayersSize int64               `json:"LayersSize"`
-	Images     []image.Summary     `json:"Images"`
-	Containers []container.Summary `json:"Containers"`
-	Volumes    []volume.Volume     `json:"Volumes"`
-	BuildCache []build.CacheRecord `json:"BuildCache"`
-}
-
 func (d diskRoutes) usage(w http.ResponseWriter, r *http.Request) error {
 	var kinds []system.DiskUsageObject
-	v := versionOf(r)
-	if v.atLeast(1, 42) {
+	if versionOf(r).atLeast(1, 42) {
 		for _, kind := range r.URL.Query()["type"] {
 			kinds = append(kinds, system.DiskUsageObject(kind))
 		}
@@ -46,35 +33,10 @@ func (d diskRoutes) usage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	verbose := flag(r, "verbose")
-	switch {
-	case !v.atLeast(1, 52):
-		return writeJSON(w, http.StatusOK, earlier(got))
-	case verbose:
-		return writeJSON(w, http.StatusOK, got)
-	case v.atLeast(1, 53):
-		return writeJSON(w, http.StatusOK, brief(got))
+	if !flag(r, "verbose") {
+		got = brief(got)
 	}
-	return writeJSON(w, http.StatusOK, struct {
-		system.DiskUsage
-		earlierUsage
-	}{brief(got), earlier(got)})
-}
-
-func earlier(u system.DiskUsage) (e earlierUsage) {
-	if u.ImageUsage != nil {
-		e.LayersSize, e.Images = u.ImageUsage.TotalSize, list(u.ImageUsage.Items)
-	}
-	if u.ContainerUsage != nil {
-		e.Containers = list(u.ContainerUsage.Items)
-	}
-	if u.VolumeUsage != nil {
-		e.Volumes = list(u.VolumeUsage.Items)
-	}
-	if u.BuildCacheUsage != nil {
-		e.BuildCache = list(u.BuildCacheUsage.Items)
-	}
-	return e
+	return writeJSON(w, http.StatusOK, got)
 }
 
 // brief is without the objects themselves.

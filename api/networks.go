@@ -78,9 +78,6 @@ func (n networkRoutes) inspect(w http.ResponseWriter, r *http.Request) error {
 	if scope := r.URL.Query().Get("scope"); scope != "" && scope != got.Scope {
 		return fmt.Errorf("network %s not found: %w", r.PathValue("id"), errdefs.ErrNotFound)
 	}
-	if !versionOf(r).atLeast(1, 52) {
-		got.Status = nil
-	}
 	return writeJSON(w, http.StatusOK, got)
 }
 

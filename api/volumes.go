@@ -75,12 +75,6 @@ func (v volumeRoutes) prune(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !versionOf(r).atLeast(1, 42) { // named volumes were pruned as well then
-		if f == nil {
-			f = engine.Filters{}
-		}
-		f["all"] = []string{"true"}
-	}
 	ctx, cancel := changing(r)
 	defer cancel()
 	report, err := v.PruneVolumes(ctx, f)

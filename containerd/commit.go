@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,10 +11,8 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	imagespec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -49,6 +46,7 @@ func (r *Runtime) Commit(ctx context.Context, o CommitOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer r.garbage.request() // what a failure leaves
 	defer done()
 	target, id, err := r.commit(ctx, o, base)
 	if err != nil {
@@ -72,8 +70,7 @@ func (r *Runtime) commit(ctx context.Context, o CommitOptions, base *Image) (tar
 	if err != nil {
 		return target, "", err
 	}
-	store := r.client.ContentStore()
-	old, err := content.ReadBlob(ctx, store, base.manifest.Config)
+	old, err := content.ReadBlob(ctx, r.client.ContentStore(), base.manifest.Config)
 	if err != nil {
 		return target, "", err
 	}
@@ -81,28 +78,13 @@ func (r *Runtime) commit(ctx context.Context, o CommitOptions, base *Image) (tar
 	if err != nil {
 		return target, "", err
 	}
-	manifest := ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    descriptor(ocispec.MediaTypeImageConfig, config),
-	}
+	var layers []ocispec.Descriptor
 	for _, l := range base.manifest.Layers {
 		l.MediaType = ociLayer(l.MediaType)
-		manifest.Layers = append(manifest.Layers, l)
+		layers = append(layers, l)
 	}
-	manifest.Layers = append(manifest.Layers, layer)
-	b, err := json.Marshal(manifest)
-	if err != nil {
-		return target, "", err
-	}
-	target = descriptor(ocispec.MediaTypeImageManifest, b)
-	for desc, blob := range map[*ocispec.Descriptor][]byte{&manifest.Config: config, &target: b} {
-		if err := content.WriteBlob(ctx, store, "commit-"+desc.Digest.String(), bytes.NewReader(blob), *desc); err != nil {
-			return target, "", err
-		}
-	}
-	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
-	return target, manifest.Config.Digest.String(), r.walk(ctx, target, platforms.All, here, nil)
+	target, err = r.writeImage(ctx, config, append(layers, layer))
+	return target, digest.FromBytes(config).String(), err
 }
 
 // changes writes what a container changed as a layer.

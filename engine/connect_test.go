@@ -96,12 +96,13 @@ func TestFilterValues(t *testing.T) {
 	for v, want := range map[string]time.Time{
 		"1h30m": now.Add(-90 * time.Minute), "2026-01-02": time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), "2026-01-02T03:04": time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC),
 		"2026-01-02T03:04:05+01:00": time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), "1700000000": time.Unix(1700000000, 0), "1700000000.5": time.Unix(1700000000, 5e8),
+		"2026-01-02T03": time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC),
 	} {
 		if got, err := (Filters{"until": {v}}).until(now); err != nil || !got.Equal(want) {
 			t.Errorf("until %q: %v, %v, want %v", v, got, err, want)
 		}
 	}
-	for _, f := range []Filters{{"until": {"yesterday"}}, {"until": {"1h", "2h"}}, {"until": {"1.x"}}} {
+	for _, f := range []Filters{{"until": {"yesterday"}}, {"until": {"1h", "2h"}}, {"until": {"1.x"}}, {"until": {""}}} {
 		if got, err := f.until(now); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%v: %v, %v", f, got, err)
 		}

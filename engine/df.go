@@ -7,7 +7,6 @@ import (
 
 	ctd "gantry/containerd"
 
-	"github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/container"
@@ -92,11 +91,11 @@ func (e *Engine) volumeUsage(ctx context.Context) (*volume.DiskUsage, error) {
 		v.UsageData = &volume.UsageData{Size: -1, RefCount: int64(len(users[v.Name]))}
 		// what lies behind mount options is not on this disk
 		if len(v.Options) == 0 {
-			usage, err := fs.DiskUsage(ctx, v.Mountpoint)
-			if err != nil {
+			size, err := e.volumes.Size(ctx, v.Name)
+			if err != nil && !errdefs.IsNotFound(err) { // it may be removed meanwhile
 				return nil, fmt.Errorf("size of volume %q: %w", v.Name, err)
 			}
-			v.UsageData.Size = usage.Size
+			v.UsageData.Size = size
 		}
 		size := max(0, v.UsageData.Size)
 		u.TotalSize += size

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	ctd "gantry/containerd"
@@ -60,7 +58,7 @@ func (e *Engine) ListImages(ctx context.Context, o ImageListOptions) ([]image.Su
 // imageFilter turns filters into a decision, which also says which of an
 // image's names are meant. Source: Engine API, GET /images/json.
 func (e *Engine) imageFilter(ctx context.Context, f Filters) (func(*ctd.Image) (tags, digests []string, ok bool), error) {
-	if err := knownFilters(f, "before", "dangling", "label", "label!", "reference", "since", "until"); err != nil {
+	if err := f.known("before", "dangling", "label", "label!", "reference", "since", "until"); err != nil {
 		return nil, err
 	}
 	before, err := e.imageBounds(ctx, f["before"])
@@ -71,11 +69,11 @@ func (e *Engine) imageFilter(ctx context.Context, f Filters) (func(*ctd.Image) (
 	if err != nil {
 		return nil, err
 	}
-	until, err := untilTime(f["until"], time.Now())
+	until, err := f.until(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	dangling, err := boolFilter(f, "dangling")
+	dangling, err := f.boolean("dangling")
 	if err != nil {
 		return nil, err
 	}
@@ -95,16 +93,11 @@ func (e *Engine) imageFilter(ctx context.Context, f Filters) (func(*ctd.Image) (
 				return nil, nil, false
 			}
 		}
-		ok = (dangling == nil || *dangling == (len(img.Names) == 0)) && matchImageLabels(img, f) && (until.IsZero() || img.Created.Before(until)) &&
+		ok = (dangling == nil || *dangling == (len(img.Names) == 0)) && f.matchLabels(img.Config.Labels) && (until.IsZero() || img.Created.Before(until)) &&
 			!slices.ContainsFunc(before, func(t time.Time) bool { return !img.Created.Before(t) }) &&
 			!slices.ContainsFunc(since, func(t time.Time) bool { return !img.Created.After(t) })
 		return tags, digests, ok
 	}, nil
-}
-
-func matchImageLabels(img *ctd.Image, f Filters) bool {
-	return matchLabels(img.Config.Labels, f["label"]) &&
-		!slices.ContainsFunc(f["label!"], func(l string) bool { return matchLabels(img.Config.Labels, []string{l}) })
 }
 
 // matchesReference tells whether a name matches a pattern, with or without its
@@ -131,59 +124,6 @@ func (e *Engine) imageBounds(ctx context.Context, refs []string) ([]time.Time, e
 		out = append(out, img.Created)
 	}
 	return out, nil
-}
-
-// knownFilters refuses keys that are not among known.
-func knownFilters(f Filters, known ...string) error {
-	for key := range f {
-		if !slices.Contains(known, key) {
-			return fmt.Errorf("invalid filter '%s': %w", key, errdefs.ErrInvalidArgument)
-		}
-	}
-	return nil
-}
-
-// boolFilter reads a filter with one boolean value, nil when it is not given.
-func boolFilter(f Filters, key string) (*bool, error) {
-	switch values := f[key]; {
-	case len(values) == 0:
-		return nil, nil
-	case len(values) == 1 && slices.Contains([]string{"true", "1"}, strings.ToLower(values[0])):
-		yes := true
-		return &yes, nil
-	case len(values) == 1 && slices.Contains([]string{"false", "0"}, strings.ToLower(values[0])):
-		no := false
-		return &no, nil
-	default:
-		return nil, fmt.Errorf("invalid filter '%s=%s': %w", key, values, errdefs.ErrInvalidArgument)
-	}
-}
-
-// untilTime reads the until filter: how long before now, a date, or seconds
-// since 1970; the zero time when it is not given.
-func untilTime(values []string, now time.Time) (time.Time, error) {
-	if len(values) == 0 {
-		return time.Time{}, nil
-	}
-	if len(values) > 1 {
-		return time.Time{}, fmt.Errorf("more than one until filter specified: %w", errdefs.ErrInvalidArgument)
-	}
-	v := values[0]
-	if d, err := time.ParseDuration(v); err == nil {
-		return now.Add(-d), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02Z07:00", time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, v, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	seconds, fraction, _ := strings.Cut(v, ".")
-	sec, err := strconv.ParseInt(seconds, 10, 64)
-	nanos, nerr := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	if err != nil || nerr != nil {
-		return time.Time{}, fmt.Errorf("invalid filter 'until=%s': want a duration, a date or seconds since 1970: %w", v, errdefs.ErrInvalidArgument)
-	}
-	return time.Unix(sec, nanos), nil
 }
 
 func familiar(names []string) []string {

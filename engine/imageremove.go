@@ -156,14 +156,14 @@ func (e *Engine) removeImages(ctx context.Context, imgs map[string]*ctd.Image, r
 // the filter dangling=false, all that none uses.
 func (e *Engine) PruneImages(ctx context.Context, f Filters) (image.PruneReport, error) {
 	var report image.PruneReport
-	if err := knownFilters(f, "dangling", "label", "label!", "until"); err != nil {
+	if err := f.known("dangling", "label", "label!", "until"); err != nil {
 		return report, err
 	}
-	dangling, err := boolFilter(f, "dangling")
+	dangling, err := f.boolean("dangling")
 	if err != nil {
 		return report, err
 	}
-	until, err := untilTime(f["until"], time.Now())
+	until, err := f.until(time.Now())
 	if err != nil {
 		return report, err
 	}
@@ -175,7 +175,7 @@ func (e *Engine) PruneImages(ctx context.Context, f Filters) (image.PruneReport,
 	var removals []ctd.Removal
 	for _, img := range all {
 		names := append(slices.Clone(img.Names), img.Pinned...)
-		if len(users[img.ID]) > 0 || (dangling == nil || *dangling) && len(names) > 0 || !matchImageLabels(img, f) || !until.IsZero() && img.Created.After(until) {
+		if len(users[img.ID]) > 0 || (dangling == nil || *dangling) && len(names) > 0 || !f.matchLabels(img.Config.Labels) || !until.IsZero() && img.Created.After(until) {
 			continue
 		}
 		imgs[img.ID] = img

@@ -72,23 +72,6 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-func TestUntil(t *testing.T) {
-	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
-	for in, want := range map[string]time.Time{
-		"10m": now.Add(-10 * time.Minute), "2024-01-02": time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC), "2024-01-02T03:04:05Z": time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC),
-		"1700000000": time.Unix(1700000000, 0), "1700000000.5": time.Unix(1700000000, 5e8),
-	} {
-		if got, err := untilTime([]string{in}, now); err != nil || !got.Equal(want) {
-			t.Errorf("%q is %v, %v, want %v", in, got, err, want)
-		}
-	}
-	for _, in := range [][]string{{"soon"}, {"1h", "2h"}, {""}, {"1.x"}} {
-		if got, err := untilTime(in, now); !errdefs.IsInvalidArgument(err) {
-			t.Errorf("%q is %v, %v", in, got, err)
-		}
-	}
-}
-
 // What images share counts once, and for each of them as shared.
 func TestImageSizes(t *testing.T) {
 	a := &ctd.Image{ID: "a", Parts: []ctd.Part{{Key: "base", Size: 100}, {Key: "a", Size: 1}}}

@@ -95,7 +95,6 @@ func checkConflicts(c *container.Config, h *container.HostConfig, nets []attachm
 		{h.UTSMode.IsHost() && c.Hostname != "", "hostname and the UTS mode"},
 		{mode.IsContainer() && c.Hostname != "", "hostname and the network mode"},
 		{!hasOwnLinks(mode) && slices.ContainsFunc(nets, func(a attachment) bool { return len(a.Settings.MacAddress) > 0 }), "mac-address and the network mode"},
-		{mode.IsContainer() && (len(h.PortBindings) > 0 || h.PublishAllPorts), "port publishing and the container type network mode"},
 		{mode.IsContainer() && len(c.ExposedPorts) > 0, "port exposing and the container type network mode"},
 	} {
 		if conflict.is {
@@ -105,7 +104,7 @@ func checkConflicts(c *container.Config, h *container.HostConfig, nets []attachm
 	if err := container.ValidateRestartPolicy(h.RestartPolicy); err != nil {
 		return fmt.Errorf("%v: %w", err, errdefs.ErrInvalidArgument)
 	}
-	return nil
+	return checkMode(h)
 }
 
 // hasOwnLinks tells whether a container of that mode has network interfaces

@@ -29,6 +29,8 @@ func TestConflictingOptions(t *testing.T) {
 		"hostname and UTS":        {container.Config{Hostname: "x"}, container.HostConfig{UTSMode: "host"}, nil, "hostname and the UTS mode"},
 		"hostname and network":    {container.Config{Hostname: "x"}, container.HostConfig{NetworkMode: "container:y"}, nil, "hostname and the network mode"},
 		"exposed and network":     {container.Config{ExposedPorts: network.PortSet{port: {}}}, container.HostConfig{NetworkMode: "container:y"}, nil, "port exposing"},
+		"published and network":   {container.Config{}, container.HostConfig{NetworkMode: "container:y", PublishAllPorts: true}, nil, "port publishing and the container type network mode"},
+		"links and host":          {container.Config{}, container.HostConfig{NetworkMode: "host", Links: []string{"db"}}, nil, "host type networking can't be used with links"},
 		"address and host":        {container.Config{}, container.HostConfig{NetworkMode: "host"}, mac, "mac-address and the network mode"},
 		"address and no network":  {container.Config{}, container.HostConfig{NetworkMode: "none"}, mac, "mac-address and the network mode"},
 		"container without name":  {container.Config{}, container.HostConfig{NetworkMode: "container:"}, nil, "container:<name|id>"},

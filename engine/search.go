@@ -47,14 +47,14 @@ func (e *Engine) SearchImages(ctx context.Context, term string, limit int, f Fil
 
 // search reads the filters of a search.
 func (f Filters) search() (keep func(ctd.Found) bool, err error) {
-	if err := knownFilters(f, "is-official", "is-automated", "stars"); err != nil {
+	if err := f.known("is-official", "is-automated", "stars"); err != nil {
 		return nil, err
 	}
-	official, err := boolFilter(f, "is-official")
+	official, err := f.boolean("is-official")
 	if err != nil {
 		return nil, err
 	}
-	automated, err := boolFilter(f, "is-automated")
+	automated, err := f.boolean("is-automated")
 	if err != nil {
 		return nil, err
 	}

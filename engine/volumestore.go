@@ -96,7 +96,7 @@ func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) erro
 // PruneVolumes removes the volumes that no container uses: the anonymous ones,
 // or with the filter "all" the others too.
 func (e *Engine) PruneVolumes(ctx context.Context, f Filters) (volume.PruneReport, error) {
-	var out volume.PruneReport
+	out := volume.PruneReport{VolumesDeleted: []string{}}
 	if err := f.known("all", "label", "label!"); err != nil {
 		return out, err
 	}
