@@ -137,7 +137,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("exec-root %q is longer than %d characters, sockets below it would not fit the kernel's limit: %w", c.ExecRoot, maxExecRoot, errdefs.ErrInvalidArgument)
 	}
 	if c.LogDriver == "" {
-		return fmt.Errorf("log-driver is empty, use json-file or none: %w", errdefs.ErrInvalidArgument)
+		return fmt.Errorf("log-driver is empty, use json-file, local or none: %w", errdefs.ErrInvalidArgument)
 	}
 	if err := engine.CheckLogDefaults(c.LogDriver, c.LogOpts); err != nil {
 		return fmt.Errorf("log-driver, log-opts: %w", err)

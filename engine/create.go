@@ -203,7 +203,7 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 	}
 	if host.LogConfig.Type == "" {
 		host.LogConfig.Type = e.cfg.LogDriver
-		if host.LogConfig.Type == "json-file" && len(host.LogConfig.Config) == 0 {
+		if len(host.LogConfig.Config) == 0 {
 			host.LogConfig.Config = maps.Clone(e.cfg.LogOpts)
 		}
 	}

@@ -41,7 +41,7 @@ func (e *Engine) InspectContainer(ctx context.Context, ref string) (container.In
 		ExecIDs:                 e.execIDs(c.id),
 		ImageManifestDescriptor: e.imageOf(ctx, &rec).descriptor,
 	}
-	if host.LogConfig.Type == "json-file" {
+	if host.LogConfig.Type == logJSON {
 		r.LogPath = c.logPath()
 	}
 	return r, nil

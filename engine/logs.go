@@ -33,6 +33,14 @@ func (r *logReader) Close() error {
 	return r.Reader.Close()
 }
 
+// The log drivers. local is json-file under another name and with limits of its
+// own: its format is nobody's but the engine's.
+const (
+	logJSON  = "json-file"
+	logLocal = "local"
+	logNone  = "none"
+)
+
 // ContainerLogs opens a container's log; tty tells that it is one stream.
 func (e *Engine) ContainerLogs(ctx context.Context, ref string, opts LogOptions) (r LogReader, tty bool, err error) {
 	c, err := e.find(ref)
@@ -40,7 +48,7 @@ func (e *Engine) ContainerLogs(ctx context.Context, ref string, opts LogOptions)
 		return nil, false, err
 	}
 	rec := c.record()
-	if rec.HostConfig.LogConfig.Type == "none" {
+	if rec.HostConfig.LogConfig.Type == logNone {
 		return nil, false, fmt.Errorf("configured logging driver does not support reading: %w", errdefs.ErrNotImplemented)
 	}
 	raw, err := jsonlog.Open(c.logPath(), jsonlog.Options{Tail: opts.Tail, Since: opts.Since, Until: opts.Until, Follow: opts.Follow, Stdout: opts.Stdout, Stderr: opts.Stderr})
@@ -76,9 +84,13 @@ func (e *Engine) lastLines(c *ctr, n int) []string {
 	return out
 }
 
-// logLimits reads the json-file driver's options; what is not given or cannot
-// be read is left to the log's defaults. checkLogConfig has refused the latter.
-func logLimits(opts map[string]string) (maxSize int64, maxFile int) {
+// logLimits reads a log driver's options; what is not given or cannot be read
+// is left to the log's defaults, or, for the driver local, to Docker's.
+// checkLogConfig has refused the latter.
+func logLimits(driver string, opts map[string]string) (maxSize int64, maxFile int) {
+	if driver == logLocal {
+		maxSize, maxFile = 20_000_000, 5
+	}
 	if s := opts["max-size"]; s != "" {
 		maxSize, _ = units.RAMInBytes(s)
 	}
@@ -91,9 +103,6 @@ func logLimits(opts map[string]string) (maxSize int64, maxFile int) {
 // CheckLogDefaults refuses log drivers and options that containers cannot have
 // by default.
 func CheckLogDefaults(driver string, opts map[string]string) error {
-	if driver != "json-file" && len(opts) > 0 {
-		return fmt.Errorf("log options are for the driver json-file, not for %q: %w", driver, errdefs.ErrInvalidArgument)
-	}
 	return checkLogConfig(driver, opts)
 }
 
@@ -103,15 +112,15 @@ func checkLogConfig(driver string, opts map[string]string) error {
 		return err
 	}
 	switch driver {
-	case "", "json-file", "none":
+	case "", logJSON, logLocal, logNone:
 	default:
-		return fmt.Errorf("log driver %q is not supported, use json-file or none: %w", driver, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("log driver %q is not supported, use json-file, local or none: %w", driver, errdefs.ErrInvalidArgument)
 	}
 	for k, v := range opts {
 		var err error
 		switch {
-		case driver == "none":
-			err = fmt.Errorf("takes no options")
+		case driver == logNone:
+			err = fmt.Errorf("the driver none takes no options")
 		case k == "max-size":
 			_, err = units.RAMInBytes(v)
 		case k == "max-file":
@@ -120,7 +129,7 @@ func checkLogConfig(driver string, opts map[string]string) error {
 				err = fmt.Errorf("must be at least 1")
 			}
 		case k == "labels", k == "env", k == "labels-regex", k == "env-regex", k == "tag": // logAttrs has looked at them
-		case k == "mode" && v == "blocking", k == "compress" && v == "false":
+		case k == "mode" && v == "blocking", k == "compress" && (v == "false" || driver == logLocal):
 		default:
 			err = fmt.Errorf("is not supported")
 		}

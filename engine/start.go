@@ -200,9 +200,9 @@ func startFailure(err error) int {
 // outputOf says where a container's output goes.
 func (e *Engine) outputOf(c *ctr, rec *record) stdio.Config {
 	out := stdio.Config{Socket: e.socket(c.id), CloseStdin: rec.Config.StdinOnce}
-	if rec.HostConfig.LogConfig.Type != "none" {
+	if rec.HostConfig.LogConfig.Type != logNone {
 		out.LogPath = c.logPath()
-		out.MaxSize, out.MaxFile = logLimits(rec.HostConfig.LogConfig.Config)
+		out.MaxSize, out.MaxFile = logLimits(rec.HostConfig.LogConfig.Type, rec.HostConfig.LogConfig.Config)
 		out.Attrs, _ = logAttrs(rec, rec.HostConfig.LogConfig.Config) // checked when it was created
 	}
 	return out

@@ -40,7 +40,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 	forwarding := fileHolds("/proc/sys/net/ipv4/ip_forward", "1")
 	i := system.Info{
 		ID: e.id, Name: host, Images: len(imgs), Driver: "overlayfs", DriverStatus: [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}},
-		Plugins:     system.PluginsInfo{Volume: []string{volumes.LocalDriver}, Network: []string{"bridge", "host", "null"}, Log: []string{"json-file", "none"}},
+		Plugins:     system.PluginsInfo{Volume: []string{volumes.LocalDriver}, Network: []string{"bridge", "host", "null"}, Log: []string{logJSON, logLocal, logNone}},
 		MemoryLimit: f.Memory, SwapLimit: f.Swap, CPUCfsPeriod: f.CPU, CPUCfsQuota: f.CPU, CPUShares: f.CPU, CPUSet: f.Cpuset, PidsLimit: f.Pids,
 		IPv4Forwarding: forwarding, OomKillDisable: f.OOMKillDisable, Debug: log.GetLevel() >= log.DebugLevel,
 		NFd: openFiles(), NGoroutines: runtime.NumGoroutine(), NEventsListener: e.bus.listeners(), SystemTime: time.Now().Format(time.RFC3339Nano),

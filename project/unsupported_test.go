@@ -23,7 +23,7 @@ services:
     build: .
     links: ["app:"]
     volumes_from: ["app:zz"]
-    logging: {driver: syslog, options: {tag: x, max-size: 1m}}
+    logging: {driver: syslog, options: {dir: x, max-size: 1m}}
     volumes:
       - data:/data:U
       - {type: image, source: nginx, target: /image}
@@ -72,8 +72,8 @@ services:
 		"compose.yaml:8:5: services.web.build: Gantry does not build images yet; build the image elsewhere and name it with image",
 		`compose.yaml:9:13: services.web.links.0: "app:" is not supported: use SERVICE or SERVICE:ALIAS`,
 		`compose.yaml:10:20: services.web.volumes_from.0: "app:zz" is not supported: use SERVICE, SERVICE:ro or SERVICE:rw`,
-		`compose.yaml:11:15: services.web.logging.driver: "syslog" is not supported: use json-file or none`,
-		"compose.yaml:11:41: services.web.logging.options.tag: this log option is not supported; use max-size and max-file",
+		`compose.yaml:11:15: services.web.logging.driver: "syslog" is not supported: use json-file, local or none`,
+		"compose.yaml:11:41: services.web.logging.options.dir: this log option is not supported; use max-size and max-file",
 		`compose.yaml:13:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
 		`compose.yaml:14:10: services.web.volumes.1.type: "image" is not supported: use bind, volume or tmpfs`,
 		`compose.yaml:16:7: services.web.deploy.mode: "global" is not supported: there is one host; use replicas`,

@@ -59,6 +59,19 @@ func TestLogsSelect(t *testing.T) {
 	}
 }
 
+func TestLogsOfTheLocalDriver(t *testing.T) {
+	t.Parallel()
+	d := start(t, `"log-driver": "local"`, `"log-opts": {"max-size": "20k", "max-file": "2"}`)
+	d.MustDocker("run", "--name", "talks", image, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i of many; i=$((i+1)); done")
+	if got := inspect(d, "talks", "{{.HostConfig.LogConfig.Type}} {{.LogPath}}"); got != "local" {
+		t.Errorf("inspect says %q", got)
+	}
+	got := strings.Split(strings.TrimSpace(d.MustDocker("logs", "talks")), "\n")
+	if len(got) >= 2000 || got[len(got)-1] != "line 1999 of many" {
+		t.Errorf("%d lines, the last is %q", len(got), got[len(got)-1])
+	}
+}
+
 // Following ends with the container, also when that is removed.
 func TestLogsFollowToTheEnd(t *testing.T) {
 	t.Parallel()
