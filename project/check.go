@@ -36,6 +36,7 @@ func (p *Project) Check() error {
 		c.dependencies(&p.Services[i])
 		c.attachments(&p.Services[i])
 	}
+	c.builds()
 	c.ports()
 	c.addresses()
 	if err := newError(errdefs.ErrInvalidArgument, "", c.problems); err != nil {

@@ -109,11 +109,3 @@ func limitSecurityOpt(v string) string {
 	}
 	return fmt.Sprintf("%q is not supported; use no-new-privileges, seccomp, apparmor, systempaths, writable-cgroups or label=disable", v)
 }
-
-// limitPullPolicy leaves malformed values to the translation.
-func limitPullPolicy(v string) string {
-	if v == "build" {
-		return `"build" is not supported: ` + laterBuild
-	}
-	return ""
-}

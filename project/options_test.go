@@ -139,7 +139,7 @@ services:
   web:
     image: nginx:${TAG:-1}
     command: echo $$HOME
-    build: .
+    build: {context: ., sbom: "true"}
     profiles: [dev]
     networks: [front]
     volumes: [data:/data]

@@ -56,7 +56,9 @@ type Project struct {
 type Service struct {
 	Name          string               `json:"name"`
 	ContainerName string               `json:"containerName,omitempty"` // set by container_name; else PROJECT-SERVICE-N
-	Image         string               `json:"image"`                   // as the user wrote it
+	Image         string               `json:"image"`                   // as the user wrote it, else what is built
+	ImageGiven    bool                 `json:"imageGiven,omitempty"`     // by the user; else it is PROJECT-SERVICE
+	Build         *Build               `json:"build,omitempty"`          // nil: the image is not built
 	PullPolicy    PullPolicy           `json:"pullPolicy,omitempty"`
 	PullEvery     time.Duration        `json:"pullEvery,omitempty"` // with PullRefresh: pull when the last pull is older
 	Platform      string               `json:"platform,omitempty"`
@@ -81,6 +83,7 @@ const (
 	PullMissing PullPolicy = "missing" // the default, also if_not_present
 	PullAlways  PullPolicy = "always"
 	PullNever   PullPolicy = "never"
+	PullBuild   PullPolicy = "build"   // the image is built, every time
 	PullRefresh PullPolicy = "refresh" // daily, weekly, every_<duration>: see Service.PullEvery
 )
 

@@ -57,7 +57,7 @@ var otherRules = []rule{
 	{path: "secrets.*"},
 	{path: "secrets.*.driver", support: refused, note: swarmOnly},
 	{path: "secrets.*.driver_opts", support: refused, note: swarmOnly},
-	{path: "secrets.*.environment", support: refused, note: notAFile},
+	{path: "secrets.*.environment", note: "for builds"},
 	{path: "secrets.*.external", note: "false only", limit: oneOf(notAFile, "false")},
 	{path: "secrets.*.external.name", support: refused, note: notAFile},
 	{path: "secrets.*.file"},

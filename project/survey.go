@@ -1,6 +1,7 @@
 package project
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -23,10 +24,19 @@ func surveyAll(src *sources) *survey {
 // surveyProject looks at the active services and at what they use, which is
 // all that a selected model has.
 func surveyProject(src *sources, used *types.Project) *survey {
-	return surveyNames(src, map[string][]string{
+	s := surveyNames(src, map[string][]string{
 		"services": used.ServiceNames(), "networks": used.NetworkNames(), "volumes": used.VolumeNames(),
 		"configs": used.ConfigNames(), "secrets": used.SecretNames(),
 	})
+	for name, service := range used.Services {
+		for _, ref := range service.Secrets {
+			if used.Secrets[ref.Source].Environment != "" { // for builds only
+				s.found["services."+name+".secrets"] = []Problem{{
+					Position: s.position("services", name, "secrets"), Text: fmt.Sprintf("services.%s.secrets: %q comes from the environment: %s", name, ref.Source, notAFile)}}
+			}
+		}
+	}
+	return s
 }
 
 func surveyNames(src *sources, names map[string][]string) *survey {

@@ -86,8 +86,10 @@ func (t *translator) service(s types.ServiceConfig) Service {
 		Positions:     t.survey.positions(s),
 		DependsOn:     dependencies(s),
 		Networks:      t.attachments(s),
+		ImageGiven:    s.Image != "",
+		Build:         t.build(s),
 	}
-	if out.Image == "" { // an ignored build: its result's name, as Docker Compose has it
+	if out.Image == "" { // what is built has this name, as Docker Compose has it
 		out.Image = t.model.Name + "-" + s.Name
 	}
 	out.PullPolicy, out.PullEvery = t.pullPolicy(s)
@@ -147,6 +149,11 @@ func (t *translator) pullPolicy(s types.ServiceConfig) (PullPolicy, time.Duratio
 		return PullAlways, 0
 	case types.PullPolicyNever:
 		return PullNever, 0
+	case types.PullPolicyBuild:
+		if s.Build == nil {
+			t.problem(s, []string{"pull_policy"}, "pull_policy \"build\" needs the key build")
+		}
+		return PullBuild, 0
 	case types.PullPolicyRefresh:
 		return PullRefresh, every
 	}

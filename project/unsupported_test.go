@@ -20,7 +20,7 @@ services:
   web:
     <<: *hooks
     image: nginx
-    build: .
+    build: {isolation: hyperv}
     links: ["app:"]
     volumes_from: ["app:zz"]
     logging: {driver: syslog, options: {dir: x, max-size: 1m}}
@@ -69,7 +69,7 @@ services:
 	want := []string{
 		"compose.override.yaml:3:5: services.app.gpus: device drivers are not supported yet; use devices",
 		"compose.yaml:3:3: services.web.post_start: Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully",
-		"compose.yaml:8:5: services.web.build: Gantry does not build images yet; build the image elsewhere and name it with image",
+		`compose.yaml:8:13: services.web.build.isolation: "hyperv" is not supported: it applies to Windows containers only; remove it`,
 		`compose.yaml:9:13: services.web.links.0: "app:" is not supported: use SERVICE or SERVICE:ALIAS`,
 		`compose.yaml:10:20: services.web.volumes_from.0: "app:zz" is not supported: use SERVICE, SERVICE:ro or SERVICE:rw`,
 		`compose.yaml:11:15: services.web.logging.driver: "syslog" is not supported: use json-file, local or none`,
@@ -81,8 +81,8 @@ services:
 		`compose.yaml:19:5: services.web.attach: "false" is not supported: up shows the logs of every service; remove it`,
 		`compose.yaml:24:5: services.app.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
 		`compose.yaml:25:5: services.app.userns_mode: "keep-id" is not supported: containers share the host's user namespace; use host or remove it`,
+		`compose.yaml:26:5: services.app.secrets: "token" comes from the environment: only files are supported yet; use file`,
 		`compose.yaml:33:10: volumes.data.driver: "nfs" is not supported: use local`,
-		"compose.yaml:36:11: secrets.token.environment: only files are supported yet; use file",
 		"parts/base.yaml:3:5: services.web.credential_spec: it applies to Windows containers only; remove it",
 		"parts/part.yaml:4:5: services.part.provider: Gantry runs containers only; remove it",
 	}

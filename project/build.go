@@ -1,0 +1,280 @@
+package project
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+)
+
+// Build says how a service's image is built. Source: compose build
+// specification. It holds no secret: those stay where they are until a build
+// asks for them.
+type Build struct {
+	Context          string            `json:"context"`              // absolute directory, or a URL
+	Dockerfile       string            `json:"dockerfile,omitempty"` // absolute, or within a remote context
+	DockerfileInline string            `json:"dockerfileInline,omitempty"`
+	Args             map[string]string `json:"args,omitempty"`
+	Target           string            `json:"target,omitempty"`
+	CacheFrom        []string          `json:"cacheFrom,omitempty"` // as docker build takes them
+	CacheTo          []string          `json:"cacheTo,omitempty"`
+	NoCache          bool              `json:"noCache,omitempty"`
+	NoCacheFilter    []string          `json:"noCacheFilter,omitempty"` // stages
+	Pull             bool              `json:"pull,omitempty"`
+	Platforms        []string          `json:"platforms,omitempty"`
+	Secrets          []BuildSecret     `json:"secrets,omitempty"`
+	SSH              []BuildSSH        `json:"ssh,omitempty"`
+	Labels           map[string]string `json:"labels,omitempty"`
+	Tags             []string          `json:"tags,omitempty"` // beside the service's image
+	// Contexts are the additional ones: name to an absolute directory, a URL
+	// such as docker-image://REF, or service:NAME.
+	Contexts     map[string]string `json:"contexts,omitempty"`
+	Network      string            `json:"network,omitempty"`    // "", host, none
+	ExtraHosts   []string          `json:"extraHosts,omitempty"` // HOST=IP
+	ShmSize      int64             `json:"shmSize,omitempty"`    // bytes
+	Ulimits      []string          `json:"ulimits,omitempty"`    // NAME=SOFT:HARD
+	Entitlements []string          `json:"entitlements,omitempty"`
+	Privileged   bool              `json:"privileged,omitempty"`
+	Provenance   string            `json:"provenance,omitempty"`
+	SBOM         string            `json:"sbom,omitempty"`
+}
+
+// BuildSecret is a secret of a build: a file, or a variable of the environment
+// in which the project was loaded.
+type BuildSecret struct {
+	ID          string `json:"id"`
+	File        string `json:"file,omitempty"` // absolute
+	Environment string `json:"environment,omitempty"`
+	// Value is the variable's; it never leaves the process that loaded it.
+	Value string `json:"-"`
+}
+
+// BuildSSH is an agent's socket or keys that a build may use; without paths it
+// is the agent of SSH_AUTH_SOCK.
+type BuildSSH struct {
+	ID    string   `json:"id"`
+	Paths []string `json:"paths,omitempty"`
+}
+
+// ServiceContexts are the services whose images the build begins with, sorted.
+func (b *Build) ServiceContexts() []string {
+	if b == nil {
+		return nil
+	}
+	var names []string
+	for _, c := range b.Contexts {
+		if name, ok := strings.CutPrefix(c, types.ServicePrefix); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Remote says that a context is no directory of this host.
+func Remote(context string) bool {
+	if strings.Contains(context, "://") {
+		return true
+	}
+	for _, prefix := range []string{"github.com/", "git@", types.ServicePrefix} {
+		if strings.HasPrefix(context, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Directory returns the host's directory that a context means, "" if it is none.
+func Directory(context string) string {
+	if dir, ok := strings.CutPrefix(context, "local://"); ok {
+		return dir
+	}
+	if Remote(context) {
+		return ""
+	}
+	return context
+}
+
+// build translates the key build; nil when the service has none.
+func (t *translator) build(s types.ServiceConfig) *Build {
+	in := s.Build
+	if in == nil {
+		return nil
+	}
+	b := &Build{
+		Context: in.Context, DockerfileInline: in.DockerfileInline, Args: t.buildArgs(in), Target: in.Target,
+		CacheFrom: in.CacheFrom, CacheTo: in.CacheTo, NoCache: in.NoCache, NoCacheFilter: in.NoCacheFilter, Pull: in.Pull,
+		Labels: nonEmpty(in.Labels), Tags: in.Tags, Contexts: nonEmpty(in.AdditionalContexts), ShmSize: int64(in.ShmSize),
+		Entitlements: in.Entitlements, Privileged: in.Privileged, Provenance: in.Provenance, SBOM: in.SBOM,
+		Platforms: in.Platforms, Network: in.Network,
+	}
+	if len(in.ExtraHosts) > 0 {
+		b.ExtraHosts = in.ExtraHosts.AsList("=")
+		slices.Sort(b.ExtraHosts)
+	}
+	if b.Network == "default" || b.Network == "bridge" {
+		b.Network = ""
+	}
+	if b.DockerfileInline == "" {
+		b.Dockerfile = first(in.Dockerfile, "Dockerfile")
+		if dir := Directory(b.Context); dir != "" {
+			b.Dockerfile = absolute(dir, b.Dockerfile)
+		}
+	}
+	if len(b.Platforms) == 0 && s.Platform != "" {
+		b.Platforms = []string{s.Platform}
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.Ulimits)) {
+		u := in.Ulimits[name]
+		soft, hard := u.Soft, u.Hard
+		if u.Single != 0 {
+			soft, hard = u.Single, u.Single
+		}
+		b.Ulimits = append(b.Ulimits, fmt.Sprintf("%s=%d:%d", name, soft, hard))
+	}
+	for _, key := range in.SSH {
+		if key.Path == "" {
+			b.SSH = append(b.SSH, BuildSSH{ID: key.ID})
+		} else {
+			b.SSH = append(b.SSH, BuildSSH{ID: key.ID, Paths: strings.Split(key.Path, ",")})
+		}
+	}
+	t.buildSecrets(s, b)
+	t.checkBuild(s, b)
+	return b
+}
+
+// buildArgs leaves out those without a value here, so that the Dockerfile's
+// default counts.
+func (t *translator) buildArgs(in *types.BuildConfig) map[string]string {
+	var args map[string]string
+	for k, v := range in.Args {
+		value, ok := "", v != nil
+		if ok {
+			value = *v
+		} else {
+			value, ok = t.in.options.Environment[k]
+		}
+		if !ok {
+			continue
+		}
+		if args == nil {
+			args = map[string]string{}
+		}
+		args[k] = value
+	}
+	return args
+}
+
+func (t *translator) buildSecrets(s types.ServiceConfig, b *Build) {
+	for _, ref := range s.Build.Secrets {
+		from, known := t.model.Secrets[ref.Source]
+		if !known {
+			t.problem(s, []string{"build", "secrets"}, "secret %q is not defined", ref.Source)
+			continue
+		}
+		secret := BuildSecret{ID: first(ref.Target, ref.Source), File: from.File, Environment: from.Environment}
+		if secret.Environment != "" {
+			value, set := t.in.options.Environment[secret.Environment]
+			if !set {
+				t.problem(s, []string{"build", "secrets"}, "secret %q: the variable %q is not set", ref.Source, secret.Environment)
+			}
+			secret.Value = value
+		} else if why := readable(secret.File); why != "" {
+			t.problem(s, []string{"build", "secrets"}, "cannot use file %q of secret %q: %s", secret.File, ref.Source, why)
+		}
+		b.Secrets = append(b.Secrets, secret)
+	}
+}
+
+// checkBuild finds what BuildKit would refuse with a worse message. Directories
+// are looked at when they are built: who only runs the image needs none.
+func (t *translator) checkBuild(s types.ServiceConfig, b *Build) {
+	for i, p := range b.Platforms {
+		parsed, err := platforms.Parse(p)
+		switch {
+		case err != nil:
+			t.problem(s, []string{"build", "platforms", fmt.Sprint(i)}, "platform %q is not OS/ARCHITECTURE such as linux/amd64", p)
+		case !platforms.Default().Match(parsed):
+			t.problem(s, []string{"build", "platforms", fmt.Sprint(i)}, "platform %q cannot be built on this machine, which is %s",
+				p, platforms.Format(platforms.Normalize(platforms.DefaultSpec())))
+		}
+	}
+	for i, tag := range b.Tags {
+		if _, err := reference.ParseNormalizedNamed(tag); err != nil {
+			t.problem(s, []string{"build", "tags", fmt.Sprint(i)}, "tag %q is not valid: %s", tag, err)
+		}
+	}
+	if b.Network != "" && b.Network != "host" && b.Network != "none" {
+		t.problem(s, []string{"build", "network"}, "network %q is not supported for builds: use default, host or none", b.Network)
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Contexts)) {
+		if service, ok := strings.CutPrefix(b.Contexts[name], types.ServicePrefix); ok {
+			if _, known := t.model.Services[service]; !known {
+				t.problem(s, []string{"build", "additional_contexts", name}, "service %q is not part of the project", service)
+			} else if service == s.Name {
+				t.problem(s, []string{"build", "additional_contexts", name}, "a build cannot begin with its own result")
+			}
+		} else if strings.HasPrefix(b.Contexts[name], "oci-layout://") {
+			t.problem(s, []string{"build", "additional_contexts", name}, "oci-layout:// is not supported: load the image and use docker-image://")
+		}
+	}
+	for i, e := range b.Entitlements {
+		if e != "network.host" && e != "security.insecure" {
+			t.problem(s, []string{"build", "entitlements", fmt.Sprint(i)}, "entitlement %q is not supported: use network.host or security.insecure", e)
+		}
+	}
+}
+
+// builds finds images that two services would build differently under one
+// name, and builds that begin with each other's results.
+func (c *projectCheck) builds() {
+	built := map[string]*Service{}
+	for i := range c.project.Services {
+		s := &c.project.Services[i]
+		if s.Build == nil {
+			continue
+		}
+		other := built[s.Image]
+		if other == nil {
+			built[s.Image] = s
+		} else if digest(other.Build) != digest(s.Build) {
+			c.add(s, s.position("build"), "image %q is also built by service %q, in another way: give one of them another image", s.Image, other.Name)
+		}
+		if cycle := c.buildCycle(s, nil); cycle != nil {
+			c.add(s, s.position("build"), "builds begin with each other's results: %s", strings.Join(cycle, " -> "))
+		}
+	}
+}
+
+func (c *projectCheck) buildCycle(s *Service, path []string) []string {
+	path = append(path, s.Name)
+	for _, name := range s.Build.ServiceContexts() {
+		next, ok := c.project.Service(name)
+		if !ok {
+			continue
+		}
+		if slices.Contains(path, name) {
+			return append(slices.Clone(path), name)
+		}
+		if found := c.buildCycle(next, path); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// limitIsolation accepts what Linux has.
+var limitIsolation = oneOf(windowsOnly, "default")
+
+// limitSBOM accepts what needs no scanner's image.
+func limitSBOM(v string) string {
+	if v == "" || v == "false" {
+		return ""
+	}
+	return fmt.Sprintf("%q is not supported: a scanner would be pulled and run; remove it", v)
+}
