@@ -23,6 +23,15 @@ type (
 		// Optional: a failing pull is a warning when an image of that name is present
 		Optional bool
 	}
+	// BuildImage builds an image; what had its names loses them. Contexts of
+	// the kind service: are resolved to docker-image://.
+	BuildImage struct {
+		ID       string // of the build, by which its progress is found
+		Ref      string
+		Services []string
+		Session  string // who holds the contexts, secrets and credentials
+		Build    project.Build
+	}
 	CreateNetwork struct {
 		Name   string
 		Create network.CreateRequest
@@ -98,6 +107,7 @@ type (
 )
 
 func (PullImage) action()        {}
+func (BuildImage) action()       {}
 func (CreateNetwork) action()    {}
 func (RemoveNetwork) action()    {}
 func (CreateVolume) action()     {}

@@ -37,12 +37,15 @@ func (b *up) check() {
 }
 
 func (b *up) checkImage(w *work) {
-	if !w.image.absent {
+	if !w.image.absent || w.image.build != "" {
 		return
 	}
 	image := b.s.Images[w.svc.Image]
 	policy, _ := pullPolicy(w.svc, b.o.Pull)
 	switch {
+	case w.svc.Build != nil && !w.svc.ImageGiven:
+		b.refuse(position(w.svc, "build"), errdefs.ErrNotFound,
+			"service %q: image %q is not here and shall not be built: build it first", w.svc.Name, w.svc.Image)
 	case policy == project.PullNever:
 		b.refuse(position(w.svc, "image"), errdefs.ErrNotFound,
 			"service %q: image %q is not here and the pull policy is never: load or pull it first", w.svc.Name, w.svc.Image)
@@ -71,7 +74,7 @@ func (b *up) checkModes(w *work) {
 
 // checkVolumesFrom makes sure that there is a container to take volumes from.
 func (b *up) checkVolumesFrom(w *work) {
-	for _, from := range b.volumesFrom(w.svc) {
+	for _, from := range b.volumesFrom(w.svc, b.resolveMode) {
 		if owner, _ := cutMode(from); strings.HasPrefix(from, "service:") {
 			b.refuse(position(w.svc, "volumes_from"), errdefs.ErrFailedPrecondition,
 				"service %q: volumes_from: service %q has no container to take volumes from", w.svc.Name, strings.TrimPrefix(owner, "service:"))
@@ -223,7 +226,7 @@ func (b *up) probed(w *work) (has, sure bool) {
 	if h := w.svc.Config.Healthcheck; h != nil && len(h.Test) > 0 {
 		return h.Test[0] != "NONE", true
 	}
-	if w.image.absent || w.image.newer || w.image.ask {
+	if w.image.unsure() {
 		for _, t := range w.slots {
 			if t.keep == nil {
 				return false, false

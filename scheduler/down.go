@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -112,8 +113,8 @@ func BuildDown(name string, p *project.Project, s *State, o DownOptions) (*Plan,
 			v.volumesDown(removals)
 		}
 	}
-	if o.Images {
-		v.imagesDown(going, removals)
+	if o.Images != "" {
+		v.imagesDown(o, going, removals)
 	}
 	return v.plan()
 }
@@ -191,12 +192,29 @@ func (v *verb) volumesDown(removals map[string]*node) {
 }
 
 // imagesDown removes the images of what went, and of the project's services.
-func (v *verb) imagesDown(going []*Container, removals map[string]*node) {
+// That somebody else uses one is a warning.
+func (v *verb) imagesDown(o DownOptions, going []*Container, removals map[string]*node) {
 	users := make(map[string][]*node)
+	local := make(map[string]bool)
+	if v.p != nil {
+		for i := range v.p.Services {
+			svc := &v.p.Services[i]
+			if len(o.Services) > 0 && !slices.Contains(o.Services, svc.Name) {
+				continue
+			}
+			local[svc.Image] = svc.Build != nil && !svc.ImageGiven
+			if v.s.Images[svc.Image].ID != "" {
+				users[svc.Image] = nil
+			}
+		}
+	}
 	for _, c := range going {
 		if c.ImageRef != "" {
 			users[c.ImageRef] = append(users[c.ImageRef], removals[c.ID])
 		}
+	}
+	if o.Images == RemoveLocal {
+		maps.DeleteFunc(users, func(ref string, _ []*node) bool { return !local[ref] })
 	}
 	for i := range v.s.Containers {
 		if c := &v.s.Containers[i]; removals[c.ID] == nil {
@@ -204,7 +222,8 @@ func (v *verb) imagesDown(going []*Container, removals map[string]*node) {
 		}
 	}
 	for i, ref := range sorted(users) {
-		step := v.add(rank{groupCleanup, 2, i}, RemoveImage{Ref: ref}, "down --rmi all")
+		step := v.add(rank{groupCleanup, 2, i}, RemoveImage{Ref: ref}, "down --rmi "+string(o.Images))
+		step.Optional = true
 		step.Destroys = "image " + ref
 		step.need(users[ref]...)
 	}

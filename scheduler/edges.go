@@ -54,13 +54,18 @@ func (b *up) edges() {
 	if b.o.Wait && !b.o.NoStart {
 		b.waitForAll()
 	}
+	for _, n := range b.nodes {
+		for _, c := range n.OnlyIf {
+			n.need(b.images[ImageQuery{Ref: c.Ref, Platform: c.Platform}])
+		}
+	}
 }
 
 func (b *up) createNeeds(w *work, t *slot) {
 	if t.create == nil {
 		return
 	}
-	t.create.need(b.pulls[w.imageKey()])
+	t.create.need(b.images[imageKey(w.svc)])
 	for _, a := range w.svc.Networks {
 		if n := b.networks[a.Name]; n != nil {
 			t.create.need(n.create)
@@ -296,6 +301,9 @@ func (b *up) wait(w *work, t *slot, cond project.Condition, cause string) *node 
 		n = b.add(rank{groupServices, w.index, t.number, atWait * 8}, a, cause)
 		n.Optional = true // until somebody requires it
 		n.need(t.started)
+		if c := t.stays(); c != nil && t.started != nil && reached(c, cond) {
+			n.OnlyIf = t.started.OnlyIf
+		}
 		b.waits[key] = n
 	} else if !strings.Contains(n.Cause+",", cause+",") {
 		n.Cause += ", " + cause

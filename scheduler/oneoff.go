@@ -36,7 +36,7 @@ const oneOffKey = "\x00run"
 // dependencies are the options under which the one-off's dependencies come up.
 // No service in them means none, not all.
 func (o OneOffOptions) dependencies(svc *project.Service) Options {
-	up := Options{Seed: o.Seed, Now: o.Now, Pull: o.Pull, RemoveOrphans: o.RemoveOrphans, NoDeps: o.NoDeps}
+	up := Options{Seed: o.Seed, Now: o.Now, Pull: o.Pull, Builds: o.Builds, RemoveOrphans: o.RemoveOrphans, NoDeps: o.NoDeps}
 	if !o.NoDeps {
 		for _, d := range svc.DependsOn {
 			up.Services = append(up.Services, d.Service)

@@ -18,6 +18,14 @@ const (
 	RecreateNever   Recreate = "never"  // up --no-recreate
 )
 
+// Builds says when images are built and who has what they are built from.
+type Builds struct {
+	// Session is a BuildKit session that will hold contexts and secrets.
+	Session string
+	Always  bool // --build
+	Never   bool // --no-build
+}
+
 // Options of Build: what `up` and `create` were asked for.
 type Options struct {
 	// Seed makes the new containers' IDs. It must differ from call to call, so
@@ -34,9 +42,10 @@ type Options struct {
 	Pull          project.PullPolicy // "" is each service's own
 	RenewVolumes  bool               // -V: anonymous volumes are not carried over
 	Timeout       *time.Duration     // of stopping; nil is the container's own
-	NoStart       bool               // create, up --no-start
-	Wait          bool               // until all run and are healthy
-	WaitTimeout   time.Duration      // 0: none
+	Builds        Builds
+	NoStart       bool          // create, up --no-start
+	Wait          bool          // until all run and are healthy
+	WaitTimeout   time.Duration // 0: none
 }
 
 // OneOffOptions of BuildOneOff: what `run` was asked for.
@@ -47,6 +56,7 @@ type OneOffOptions struct {
 	Name    string // "" is PROJECT-SERVICE-run-<12 hex digits>
 	NoDeps  bool
 	Pull    project.PullPolicy
+	Builds  Builds
 	// Config and Host stand in for the service's own, as edited by the caller
 	// for -e, -v, --entrypoint and the like; nil is the service's own.
 	Config        *container.Config
@@ -60,11 +70,27 @@ type OneOffOptions struct {
 
 // DownOptions of BuildDown.
 type DownOptions struct {
-	Services      []string // none: all, with networks
-	Volumes       bool     // -v: the project's named volumes and its containers' anonymous ones
-	Images        bool     // --rmi all
+	Services      []string     // none: all, with networks
+	Volumes       bool         // -v: the project's named volumes and its containers' anonymous ones
+	Images        ImageRemoval // --rmi
 	RemoveOrphans bool
 	Timeout       *time.Duration
+}
+
+// ImageRemoval says which images go with a project.
+type ImageRemoval string
+
+const (
+	RemoveLocal ImageRemoval = "local" // those that were built and have no name of the user's
+	RemoveAll   ImageRemoval = "all"
+)
+
+// ImageOptions of BuildImages.
+type ImageOptions struct {
+	Seed     string
+	Session  string
+	Services []string // with those whose images they begin with; none: all
+	WithDeps bool     // those that they depend on, too
 }
 
 // StartOptions of BuildStart.

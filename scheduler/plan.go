@@ -23,10 +23,17 @@ type Step struct {
 	// Tolerate lists those of Needs whose failure is only warned about
 	// (depends_on with required: false).
 	Tolerate []int
+	// OnlyIf, when not empty, has the step done only if one of these images
+	// turns out to be another one than expected. Else it counts as done, and a
+	// container that was not replaced stands for its replacement in later steps.
+	OnlyIf []ImageChange
 	// Optional says that this step's own failure does not fail the run: only
 	// tolerating steps wait for it.
 	Optional bool
 }
+
+// ImageChange holds when Ref means another image than ID, which was expected.
+type ImageChange struct{ Ref, Platform, ID string }
 
 // Status is where a step stands.
 type Status string
@@ -37,6 +44,8 @@ const (
 	StatusDone     Status = "done"
 	StatusFailed   Status = "failed"
 	StatusSkipped  Status = "skipped" // one of its needs failed or was skipped
+	// StatusUnchanged ends a step that there was no need for.
+	StatusUnchanged Status = "unchanged"
 )
 
 // Event tells of a step, or, with Step -1, of the run as a whole.
@@ -45,8 +54,10 @@ type Event struct {
 	Kind    string `json:"kind,omitempty"`    // "image", "network", "volume", "container"
 	Name    string `json:"name,omitempty"`    // the object's name
 	Service string `json:"service,omitempty"` // the service it belongs to
-	Verb    string `json:"verb,omitempty"`    // "pull", "create", "start", "wait", "stop", "kill", "remove", "rename", "restart", "pause", "unpause"
+	Verb    string `json:"verb,omitempty"`    // "pull", "build", "create", "start", "wait", "stop", "kill", "remove", "rename", "restart", "pause", "unpause"
 	Cause   string `json:"cause,omitempty"`
+	// Build is the ID of a build, by which BuildKit knows its progress.
+	Build string `json:"build,omitempty"`
 	// Condition is what a wait is for.
 	Condition project.Condition `json:"condition,omitempty"`
 	Status    Status            `json:"status"`

@@ -22,6 +22,7 @@ func QueryFor(p *project.Project, o Options) Query {
 	for i := range p.Services {
 		if svc := &p.Services[i]; chosen[svc.Name] {
 			q.service(p.Name, svc, replicas(svc, o.Scale), o)
+			q.contexts(p, svc, map[string]bool{})
 		}
 	}
 	q.tidy()
@@ -40,6 +41,7 @@ func QueryOneOff(p *project.Project, o OneOffOptions) Query {
 		q = QueryFor(p, up)
 	}
 	q.service(p.Name, svc, 0, up)
+	q.contexts(p, svc, map[string]bool{})
 	if o.Name != "" {
 		q.Containers = append(q.Containers, o.Name)
 	}
@@ -83,9 +85,10 @@ func QueryProject(name string, p *project.Project) Query {
 // service adds what n containers of svc depend on.
 func (q *Query) service(name string, svc *project.Service, n int, o Options) {
 	image := ImageQuery{Ref: svc.Image, Platform: svc.Platform}
-	switch policy, age := pullPolicy(svc, o.Pull); policy {
-	case project.PullNever:
-	case project.PullAlways, project.PullRefresh:
+	switch policy, age := pullPolicy(svc, o.Pull); {
+	case svc.Build != nil && (!svc.ImageGiven || !o.Builds.Never && (o.Builds.Always || policy == project.PullBuild)):
+	case policy == project.PullNever:
+	case policy == project.PullAlways || policy == project.PullRefresh:
 		image.Remote, image.Stale = true, o.Now.Add(-age)
 	default:
 		image.Remote = true
@@ -109,6 +112,17 @@ func (q *Query) service(name string, svc *project.Service, n int, o Options) {
 	for _, mode := range modes(svc) {
 		if target, ok := strings.CutPrefix(mode, "container:"); ok {
 			q.Containers = append(q.Containers, target)
+		}
+	}
+}
+
+// contexts adds the images that svc's build begins with.
+func (q *Query) contexts(p *project.Project, svc *project.Service, seen map[string]bool) {
+	for _, name := range svc.Build.ServiceContexts() {
+		if dep, ok := p.Service(name); ok && !seen[name] {
+			seen[name] = true
+			q.Images = append(q.Images, imageKey(dep))
+			q.contexts(p, dep, seen)
 		}
 	}
 }

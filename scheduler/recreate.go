@@ -76,7 +76,8 @@ var reasons = []func(b *up, w *work, c *Container) string{
 	// the container whose namespace it shares is replaced
 	func(b *up, w *work, c *Container) string {
 		for i, mode := range modes(w.svc) {
-			if want := b.resolveMode(mode); strings.HasPrefix(want, "container:") && want != c.modes()[i] {
+			want, have := b.resolveMode(mode), c.modes()[i]
+			if strings.HasPrefix(want, "container:") && want != have && b.presentMode(mode) != have {
 				return fmt.Sprintf("%s was replaced", mode)
 			}
 		}
@@ -84,7 +85,7 @@ var reasons = []func(b *up, w *work, c *Container) string{
 	},
 	// the container whose volumes it mounts is replaced
 	func(b *up, w *work, c *Container) string {
-		if want := b.volumesFrom(w.svc); !slices.Equal(want, c.VolumesFrom) {
+		if !slices.Equal(b.volumesFrom(w.svc, b.resolveMode), c.VolumesFrom) && !slices.Equal(b.volumesFrom(w.svc, b.presentMode), c.VolumesFrom) {
 			return "the container of volumes_from was replaced"
 		}
 		return ""
@@ -102,6 +103,28 @@ func (b *up) whyRecreate(w *work, c *Container) string {
 		}
 	}
 	return ""
+}
+
+// doubts is when c, which is up to date by all that is known, is replaced after
+// all: if its image turns out to be another one, or the container is replaced
+// whose namespace or volumes it shares.
+func (b *up) doubts(w *work, c *Container) doubt {
+	if w.recreate == RecreateNever {
+		return doubt{}
+	}
+	var when doubt
+	if w.image.ask || w.image.build != "" {
+		when = ifChanged([]ImageChange{{Ref: w.svc.Image, Platform: w.svc.Platform, ID: c.ImageID}})
+	}
+	for _, mode := range owners(w.svc) {
+		name, ok := strings.CutPrefix(mode, "service:")
+		if owner := b.work[name]; ok && owner != nil && len(owner.slots) > 0 {
+			if t := owner.slots[0]; t.stays() != nil {
+				when = when.or(t.replaced)
+			}
+		}
+	}
+	return when
 }
 
 func (v *volWork) hasUser(id string) bool {
@@ -122,6 +145,20 @@ func (c *Container) modes() [3]string { return [3]string{c.NetworkMode, c.PidMod
 // it will be after this plan, and "container:NAME" likewise. A mode that names
 // nothing to be found comes back as it is.
 func (b *up) resolveMode(mode string) string {
+	return b.resolve(mode, func(t *slot) string { return t.id })
+}
+
+// presentMode is resolveMode, as it stays if no image turns out to be another.
+func (b *up) presentMode(mode string) string {
+	return b.resolve(mode, func(t *slot) string {
+		if c := t.stays(); c != nil {
+			return c.ID
+		}
+		return t.id
+	})
+}
+
+func (b *up) resolve(mode string, id func(*slot) string) string {
 	if name, ok := strings.CutPrefix(mode, "container:"); ok {
 		if c, ok := b.s.Names[name]; ok {
 			return "container:" + c.ID
@@ -134,7 +171,7 @@ func (b *up) resolveMode(mode string) string {
 	}
 	if w := b.work[name]; w != nil {
 		if len(w.slots) > 0 {
-			return "container:" + w.slots[0].id
+			return "container:" + id(w.slots[0])
 		}
 		return mode
 	}
@@ -152,13 +189,12 @@ func (b *up) resolveMode(mode string) string {
 	return "container:" + first.ID
 }
 
-// volumesFrom turns each "service:X[:MODE]" into "ID[:MODE]" as resolveMode
-// does. What names nothing to be found stays as it is.
-func (b *up) volumesFrom(svc *project.Service) []string {
+// volumesFrom turns each "service:X[:MODE]" into "ID[:MODE]" as resolve does. What names nothing to be found stays as it is.
+func (b *up) volumesFrom(svc *project.Service, resolve func(mode string) string) []string {
 	var out []string
 	for _, from := range svc.HostConfig.VolumesFrom {
 		owner, mode := cutMode(from)
-		if id, ok := strings.CutPrefix(b.resolveMode(owner), "container:"); ok {
+		if id, ok := strings.CutPrefix(resolve(owner), "container:"); ok {
 			from = id + mode
 		}
 		out = append(out, from)
@@ -173,44 +209,4 @@ func cutMode(from string) (owner, mode string) {
 		mode = ":" + mode
 	}
 	return "service:" + name, mode
-}
-
-// imageNeed is what a service's image needs.
-type imageNeed struct {
-	absent   bool // there is none
-	newer    bool // the registry has another one, which is wanted
-	ask      bool // wanted, and nobody knows yet whether it is another one
-	optional bool // what is there will do when the registry gives nothing
-}
-
-// findImage decides by the service's pull policy.
-//
-//	policy    image absent   image present
-//	missing   pull           –
-//	never     error          –
-//	always    pull           pull when the registry has another digest
-//	refresh   pull           likewise, when the last pull is older than its age
-func (b *up) findImage(w *work) {
-	image := b.s.Images[w.svc.Image]
-	policy, age := pullPolicy(w.svc, b.o.Pull)
-	switch {
-	case image.ID == "":
-		w.image.absent = true
-		return
-	case policy != project.PullAlways && policy != project.PullRefresh:
-		return
-	case policy == project.PullRefresh && b.o.Now.Sub(image.Pulled) < age:
-		return
-	}
-	w.image.optional = policy == project.PullRefresh
-	switch {
-	case image.Err != nil && w.image.optional:
-		b.warn("service %q: image %q is due for a refresh, but its registry does not give it: %v", w.svc.Name, w.svc.Image, image.Err)
-	case image.Err != nil:
-		b.refuse(position(w.svc, "pull_policy", "image"), image.Err, "service %q: image %q cannot be pulled: %v", w.svc.Name, w.svc.Image, image.Err)
-	case image.Remote == "":
-		w.image.ask = true
-	case image.Remote != image.ID:
-		w.image.newer = true
-	}
 }

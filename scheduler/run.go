@@ -15,8 +15,8 @@ const DefaultWorkers = 8
 
 // RunOptions of Run.
 type RunOptions struct {
-	// Workers bounds the steps that work at once; pulls have as many places of
-	// their own. Waits and stops take none, as they mostly wait.
+	// Workers bounds the steps that work at once; pulls and builds have as many
+	// places of their own. Waits and stops take none, as they mostly wait.
 	Workers int
 }
 
@@ -31,12 +31,12 @@ const (
 
 // laneOf says which places a step needs, and whether it may be cut off when
 // the run is cancelled: a step that changes containers finishes what it began,
-// a wait or a pull leaves nothing half done.
+// a wait, a pull or a build leaves nothing half done.
 func laneOf(a Action) (l lane, interruptible bool) {
 	switch a.(type) {
 	case WaitContainer:
 		return laneWait, true
-	case PullImage:
+	case PullImage, BuildImage:
 		return lanePull, true
 	case StopContainer, RestartContainer:
 		return laneWait, false
@@ -68,6 +68,8 @@ func Run(ctx context.Context, plan *Plan, d Driver, o RunOptions, emit func(Even
 		status:   make([]Status, len(plan.Steps)),
 		began:    make([]time.Time, len(plan.Steps)),
 		errs:     make([]error, len(plan.Steps)),
+		images:   make(map[ImageQuery]string),
+		standIn:  make(map[string]string),
 		messages: make(chan message, 64),
 	}
 	r.free[laneWork], r.free[lanePull], r.free[laneWait] = o.Workers, o.Workers, len(plan.Steps)
@@ -80,16 +82,18 @@ type runner struct {
 	plan     *Plan
 	driver   Driver
 	emit     func(Event)
-	open     []int        // needs that have not ended, by step
-	blocks   [][]int      // the steps that need it, by step
-	doomed   []bool       // a need that it does not tolerate failed
-	status   []Status     // "" before it starts
-	began    []time.Time  // by step
-	errs     []error      // by step
-	ready    [3]intHeap   // by lane
-	free     [3]int       // places, by lane
-	running  int          // steps in flight
-	messages chan message // from the steps in flight
+	open     []int                 // needs that have not ended, by step
+	blocks   [][]int               // the steps that need it, by step
+	doomed   []bool                // a need that it does not tolerate failed
+	status   []Status              // "" before it starts
+	began    []time.Time           // by step
+	errs     []error               // by step
+	ready    [3]intHeap            // by lane
+	free     [3]int                // places, by lane
+	running  int                   // steps in flight
+	images   map[ImageQuery]string // IDs that conditions were decided with
+	standIn  map[string]string     // containers that were not made, to those that stay
+	messages chan message          // from the steps in flight
 }
 
 // message is what a step in flight tells the coordinator: progress, or its end.
@@ -133,6 +137,20 @@ func (r *runner) release(i int) {
 		r.settle(i, StatusSkipped, "")
 		return
 	}
+	if s := &r.plan.Steps[i]; len(s.OnlyIf) > 0 && r.ctx.Err() == nil {
+		switch wanted, err := r.changed(s.OnlyIf); {
+		case err != nil:
+			r.errs[i] = err
+			r.settle(i, StatusFailed, err.Error())
+			return
+		case !wanted:
+			if c, ok := s.Action.(CreateContainer); ok {
+				r.standIn[c.ID] = c.Replaces
+			}
+			r.settle(i, StatusUnchanged, "")
+			return
+		}
+	}
 	l, _ := laneOf(r.plan.Steps[i].Action)
 	heap.Push(&r.ready[l], i)
 }
@@ -151,13 +169,14 @@ func (r *runner) start(i int, l lane) {
 	r.running++
 	r.status[i], r.began[i] = StatusStarted, time.Now()
 	s := &r.plan.Steps[i]
+	action := r.settled(s.Action)
 	r.emit(s.event(StatusStarted))
 	ctx := r.ctx
 	if _, interruptible := laneOf(s.Action); !interruptible {
 		ctx = context.WithoutCancel(ctx)
 	}
 	go func() {
-		err := r.driver.Apply(ctx, s.Action, func(p Progress) {
+		err := r.driver.Apply(ctx, action, func(p Progress) {
 			select {
 			case r.messages <- message{step: i, progress: p}:
 			default: // whoever watches is slow: the next report says more anyway
@@ -201,7 +220,7 @@ func (r *runner) settle(i int, status Status, why string) {
 	}
 	r.emit(e)
 	for _, next := range r.blocks[i] {
-		if status != StatusDone && !tolerates(&r.plan.Steps[next], i) {
+		if status != StatusDone && status != StatusUnchanged && !tolerates(&r.plan.Steps[next], i) {
 			r.doomed[next] = true
 		}
 		if r.open[next]--; r.open[next] == 0 {
@@ -232,7 +251,7 @@ func (r *runner) result() error {
 		if r.status[i] == "" {
 			r.emit(s.event(StatusSkipped))
 		}
-		if r.status[i] != StatusDone && r.status[i] != StatusFailed {
+		if s := r.status[i]; s != StatusDone && s != StatusUnchanged && s != StatusFailed {
 			left++
 		}
 	}

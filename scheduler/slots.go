@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -74,7 +75,11 @@ func (b *up) settle(w *work, number int, group []*Container) *slot {
 		}
 	}
 	if t.keep == nil {
-		t.base, t.old, t.id = group[0], group, b.id(w.svc.Name, number, "up")
+		t.base, t.old, t.id, t.replaced = group[0], group, b.id(w.svc.Name, number, "up"), surely
+		return t
+	}
+	if maybe := b.doubts(w, t.keep); len(maybe.onlyIf) > 0 {
+		t.base, t.old, t.id, t.replaced, t.keep, t.cause = t.keep, group, b.id(w.svc.Name, number, "up"), maybe, nil, "image changed"
 		return t
 	}
 	for _, c := range group {
@@ -144,28 +149,44 @@ func (b *up) spreadRestarts() {
 	if b.o.NoStart {
 		return
 	}
-	why := make(map[string]string) // service to what happens to it
+	type touch struct {
+		what string
+		when doubt
+	}
+	why := make(map[string]touch) // service to what happens to it
+	note := func(service, what string, when doubt) {
+		t := why[service]
+		if t.what == "" || what == "replaced" {
+			t.what = what
+		}
+		why[service] = touch{t.what, t.when.or(when)}
+	}
 	for _, w := range b.order {
 		if w.oneOff {
 			continue
 		}
 		for _, d := range b.g.deps[w.svc.Name] {
-			what, touched := why[d.Service]
+			is, touched := why[d.Service]
 			if !d.Restart || !touched {
 				continue
 			}
 			for _, t := range w.slots {
-				if t.keep != nil && runs(t.keep) && t.restart == "" {
-					t.restart = fmt.Sprintf("depends_on %s: restart: true, and it is %s", d.Service, what)
+				c := t.stays()
+				if c == nil || !runs(c) {
+					continue
 				}
+				if t.restart == "" {
+					t.restart = fmt.Sprintf("depends_on %s: restart: true, and it is %s", d.Service, is.what)
+				}
+				t.restarted = t.restarted.or(is.when)
 			}
 		}
 		for _, t := range w.slots {
 			switch {
 			case t.keep == nil && t.base != nil:
-				why[w.svc.Name] = "replaced"
-			case t.restart != "" && why[w.svc.Name] == "":
-				why[w.svc.Name] = "restarted"
+				note(w.svc.Name, "replaced", t.replaced.or(t.restarted))
+			case t.restart != "":
+				note(w.svc.Name, "restarted", t.restarted)
 			}
 		}
 	}
@@ -184,22 +205,23 @@ func (b *up) findStarts() {
 	}
 	for i := len(b.order) - 1; i >= 0; i-- { // dependants first
 		w := b.order[i]
-		awaited, due := b.awaited(w)
+		awaited, due, when := b.awaited(w)
 		for _, t := range w.slots {
-			if t.keep == nil || t.restart != "" {
+			c := t.stays()
+			if c == nil || t.restart != "" && len(t.restarted.onlyIf) == 0 {
 				continue
 			}
-			switch c := t.keep; c.Status {
+			switch c.Status {
 			case container.StatePaused:
 				t.unpause = true
 			case container.StateCreated:
-				t.start = "created, never started"
+				t.start, t.starts = "created, never started", surely
 			case container.StateExited:
 				switch {
 				case c.ExitCode != 0 || !awaited:
-					t.start = fmt.Sprintf("exited (%d)", c.ExitCode)
+					t.start, t.starts = fmt.Sprintf("exited (%d)", c.ExitCode), surely
 				case due != "":
-					t.start = fmt.Sprintf("%s is about to start", due)
+					t.start, t.starts = fmt.Sprintf("%s is about to start", due), when
 				}
 			}
 		}
@@ -207,8 +229,8 @@ func (b *up) findStarts() {
 }
 
 // awaited says whether a chosen service waits for w to complete, and which one
-// of them starts a container in this plan.
-func (b *up) awaited(w *work) (awaited bool, due string) {
+// of them starts a container in this plan, and when.
+func (b *up) awaited(w *work) (awaited bool, due string, when doubt) {
 	for _, x := range b.order {
 		if !slices.ContainsFunc(x.svc.DependsOn, func(d project.Dependency) bool {
 			return d.Service == w.svc.Name && d.Condition == project.Completed
@@ -216,9 +238,12 @@ func (b *up) awaited(w *work) (awaited bool, due string) {
 			continue
 		}
 		awaited = true
-		if slices.ContainsFunc(x.slots, (*slot).begins) {
-			return true, x.svc.Name
+		for _, t := range x.slots {
+			if began := t.began(); began.happens {
+				due = cmp.Or(due, x.svc.Name)
+				when = when.or(began)
+			}
 		}
 	}
-	return awaited, ""
+	return awaited, due, when
 }

@@ -62,45 +62,21 @@ func (b *up) steps() {
 	}
 }
 
-// pull drafts the pull of a service's image, once for all that use it.
-func (b *up) pull(w *work) {
-	creates := slices.ContainsFunc(w.slots, func(t *slot) bool { return t.keep == nil })
-	force := w.image.newer || w.image.ask
-	if !force && !(w.image.absent && creates) {
-		return
-	}
-	cause := "not present"
-	switch {
-	case w.image.newer:
-		cause = "newer image"
-	case w.image.ask:
-		cause = "pull policy"
-	}
-	key := w.imageKey()
-	n := b.pulls[key]
-	if n == nil {
-		n = b.add(rank{groupImages, w.index}, PullImage{
-			Ref: w.svc.Image, Platform: w.svc.Platform, Force: force, Optional: w.image.optional,
-		}, cause)
-		b.pulls[key] = n
-	}
-	a := n.Action.(PullImage)
-	a.Services = append(a.Services, w.svc.Name)
-	a.Force = a.Force || force
-	a.Optional = a.Optional && w.image.optional
-	n.Action = a
-}
-
-func (w *work) imageKey() ImageQuery {
-	return ImageQuery{Ref: w.svc.Image, Platform: w.svc.Platform}
-}
-
 // leave drafts the end of containers that nothing takes the place of.
 func (b *up) leave(w *work, t *slot) {
 	for i, c := range t.old {
 		at := func(what int) rank { return rank{groupServices, w.index, t.number, what*8 + i} }
-		stop := b.stop(at(atStop), c, t.cause)
-		b.remove(at(atRemove), c, t.cause).need(stop)
+		stop, remove := b.stop(at(atStop), c, t.cause), b.remove(at(atRemove), c, t.cause)
+		remove.need(stop)
+		if c == t.stays() {
+			remove.OnlyIf = t.replaced.onlyIf
+			if stop != nil {
+				stop.OnlyIf = t.replaced.or(t.restarted).onlyIf
+			}
+			if t.unpause {
+				stop.need(b.add(rank{groupServices, w.index, t.number, atCreate*8 + 1}, UnpauseContainer{ID: c.ID, Name: c.Name, Service: c.Service}, "paused"))
+			}
+		}
 		if stop != nil {
 			t.stops = append(t.stops, stop)
 			w.stops = append(w.stops, stop)
@@ -118,12 +94,14 @@ func (b *up) take(w *work, t *slot) {
 			name = replacementPrefix(t.base.ID) + name
 		}
 		t.create = b.add(at(atCreate), b.container(w, t, name), t.cause)
+		t.create.OnlyIf = t.replaced.onlyIf
 	} else {
 		name = t.keep.Name
 	}
 	b.leave(w, t)
-	if t.restart != "" {
+	if t.restart != "" && t.keep != nil {
 		stop := b.stop(at(atStop), t.keep, t.restart)
+		stop.OnlyIf = t.restarted.onlyIf
 		t.stops, w.stops = append(t.stops, stop), append(w.stops, stop)
 	}
 	start := StartContainer{ID: t.id, Name: t.name, Service: w.svc.Name}
@@ -131,13 +109,17 @@ func (b *up) take(w *work, t *slot) {
 	case b.o.NoStart || w.oneOff:
 	case t.keep == nil:
 		t.started = b.add(at(atStart), start, b.dependsOn(w))
+		t.started.OnlyIf = t.began().onlyIf
 	case t.restart != "" || t.start != "":
 		t.started = b.add(at(atStart), start, t.restart+t.start)
+		t.started.OnlyIf = t.began().onlyIf
 	case t.unpause:
 		t.started = b.add(at(atStart), UnpauseContainer(start), "paused")
 	}
 	if name != t.name {
-		b.add(at(atRename), RenameContainer{ID: t.id, Service: w.svc.Name, From: name, To: t.name}, "its name is free").need(t.create)
+		rename := b.add(at(atRename), RenameContainer{ID: t.id, Service: w.svc.Name, From: name, To: t.name}, "its name is free")
+		rename.need(t.create)
+		rename.OnlyIf = t.replaced.onlyIf
 	}
 }
 
@@ -205,7 +187,7 @@ func (b *up) container(w *work, t *slot, name string) CreateContainer {
 	c.Host.NetworkMode = container.NetworkMode(b.resolveMode(string(c.Host.NetworkMode)))
 	c.Host.PidMode = container.PidMode(b.resolveMode(string(c.Host.PidMode)))
 	c.Host.IpcMode = container.IpcMode(b.resolveMode(string(c.Host.IpcMode)))
-	c.Host.VolumesFrom = b.volumesFrom(w.svc)
+	c.Host.VolumesFrom = b.volumesFrom(w.svc, b.resolveMode)
 	c.Networks = slices.Clone(w.svc.Networks)
 	for i := range c.Networks {
 		a := &c.Networks[i]
@@ -226,7 +208,7 @@ func (b *up) container(w *work, t *slot, name string) CreateContainer {
 // replacement had taken over already comes before what the older ones have.
 func (b *up) carryOver(w *work, t *slot) map[string]string {
 	declared := make(map[string]bool)
-	sure := !w.image.absent && !w.image.newer && !w.image.ask
+	sure := !w.image.unsure()
 	for _, target := range b.s.Images[w.svc.Image].Volumes {
 		declared[target] = true
 	}

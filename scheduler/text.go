@@ -23,6 +23,8 @@ func Describe(a Action) Subject {
 	switch a := a.(type) {
 	case PullImage:
 		return Subject{"pull", "image", a.Ref, strings.Join(a.Services, ",")}
+	case BuildImage:
+		return Subject{"build", "image", a.Ref, strings.Join(a.Services, ",")}
 	case RemoveImage:
 		return Subject{"remove", "image", a.Ref, ""}
 	case CreateNetwork:
@@ -103,6 +105,13 @@ func (p *Plan) String() string {
 			}
 			fmt.Fprintf(&b, "%s%d%s", sep, need, mark)
 		}
+		for j, c := range s.OnlyIf {
+			word := "or"
+			if j == 0 {
+				word = "if"
+			}
+			fmt.Fprintf(&b, " %s image %s is not %s", word, c.Ref, short(strings.TrimPrefix(c.ID, "sha256:")))
+		}
 		if s.Cause != "" {
 			fmt.Fprintf(&b, "  # %s", s.Cause)
 		}
@@ -124,8 +133,11 @@ func (s *Step) event(status Status) Event {
 		Step: s.ID, Kind: d.Kind, Name: d.Name, Service: d.Service, Verb: d.Verb,
 		Cause: s.Cause, Status: status,
 	}
-	if w, ok := s.Action.(WaitContainer); ok {
-		e.Condition = w.Condition
+	switch a := s.Action.(type) {
+	case WaitContainer:
+		e.Condition = a.Condition
+	case BuildImage:
+		e.Build = a.ID
 	}
 	return e
 }

@@ -36,7 +36,7 @@ type up struct {
 	order    []*work // dependencies first
 	networks map[string]*netWork
 	volumes  map[string]*volWork
-	pulls    map[ImageQuery]*node // by image reference and platform
+	images   map[ImageQuery]*node // the pull or build, by image reference and platform
 	waits    map[waitKey]*node
 	calmly   map[string]bool       // what calm found, by service
 	orphans  []*Container          // to be removed
@@ -68,16 +68,37 @@ type slot struct {
 	base    *Container   // with keep nil: the container whose place it takes
 	old     []*Container // the containers that leave the place
 	cause   string       // why there is a new one, or why the old ones go
-	start   string       // why the kept one is started, "" when it is not
-	restart string       // why the kept one is restarted, "" when it is not
+	start   string       // why the present one is started, "" when it is not
+	restart string       // why the present one is restarted, "" when it is not
 	unpause bool
+
+	// replaced is when there is a new one: surely, or only if an image turns out
+	// to be another; then base is the container that stays otherwise.
+	replaced          doubt
+	starts, restarted doubt // when start and restart count
 
 	create, started *node
 	stops           []*node
 }
 
-// begins says that the slot's container starts to run in this plan.
-func (t *slot) begins() bool { return t.keep == nil || t.start != "" || t.restart != "" }
+// stays is the container that may have the place after this plan, nil for none.
+func (t *slot) stays() *Container {
+	if t.keep == nil && len(t.replaced.onlyIf) > 0 {
+		return t.base
+	}
+	return t.keep
+}
+
+// began is when the slot's container starts to run in this plan.
+func (t *slot) began() doubt {
+	if t.stays() == nil {
+		return surely
+	}
+	return t.replaced.or(t.starts).or(t.restarted)
+}
+
+// begins says that the slot's container may start to run in this plan.
+func (t *slot) begins() bool { return t.began().happens }
 
 func newUp(p *project.Project, s *State, o Options) *up {
 	b := &up{
@@ -85,7 +106,7 @@ func newUp(p *project.Project, s *State, o Options) *up {
 		work:     make(map[string]*work, len(p.Services)),
 		networks: make(map[string]*netWork),
 		volumes:  make(map[string]*volWork),
-		pulls:    make(map[ImageQuery]*node),
+		images:   make(map[ImageQuery]*node),
 		waits:    make(map[waitKey]*node),
 		calmly:   make(map[string]bool),
 		holding:  make(map[uint16][]holding),

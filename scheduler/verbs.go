@@ -278,7 +278,7 @@ func BuildPull(p *project.Project, s *State, o PullOptions) (*Plan, error) {
 	steps := make(map[string]*node)
 	for i := range p.Services {
 		svc := &p.Services[i]
-		if !chosen[svc.Name] || svc.PullPolicy == project.PullNever {
+		if !chosen[svc.Name] || svc.PullPolicy == project.PullNever || svc.Build != nil && (!svc.ImageGiven || svc.PullPolicy == project.PullBuild) {
 			continue
 		}
 		present := s.Images[svc.Image].ID != ""
@@ -288,7 +288,7 @@ func BuildPull(p *project.Project, s *State, o PullOptions) (*Plan, error) {
 		n := steps[svc.Image]
 		if n == nil {
 			n = v.add(rank{groupImages, i}, PullImage{Ref: svc.Image, Platform: svc.Platform, Force: present}, "pull")
-			n.Optional = o.IgnoreFailures
+			n.Optional = o.IgnoreFailures || svc.Build != nil
 			steps[svc.Image] = n
 		}
 		a := n.Action.(PullImage)

@@ -44,7 +44,7 @@ func TestGoldenVerbs(t *testing.T) {
 			return scheduler.BuildDown("shop", nil, s, scheduler.DownOptions{})
 		}},
 		{"down-volumes-images", nil, func(s *scheduler.State) (*scheduler.Plan, error) {
-			return scheduler.BuildDown("shop", p, s, scheduler.DownOptions{Volumes: true, Images: true})
+			return scheduler.BuildDown("shop", p, s, scheduler.DownOptions{Volumes: true, Images: scheduler.RemoveAll})
 		}},
 		{"down-service", nil, func(s *scheduler.State) (*scheduler.Plan, error) {
 			return scheduler.BuildDown("shop", p, s, scheduler.DownOptions{Services: []string{"web"}, Volumes: true})

@@ -22,6 +22,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type Driver struct {
 	volumes    map[string]*scheduler.Volume
 	images     map[string]scheduler.Image // by reference, present ones
 	registry   map[string]scheduler.Image // by reference
+	sources    map[string]scheduler.Image // what builds make, by reference
 	busy       map[scheduler.HostPort]string
 	missing    map[string]bool
 	journal    []scheduler.Action
@@ -71,6 +73,7 @@ func New() *Driver {
 		volumes:    make(map[string]*scheduler.Volume),
 		images:     make(map[string]scheduler.Image),
 		registry:   make(map[string]scheduler.Image),
+		sources:    make(map[string]scheduler.Image),
 		busy:       make(map[scheduler.HostPort]string),
 		missing:    make(map[string]bool),
 	}
@@ -94,7 +97,7 @@ func (d *Driver) Clone() *Driver {
 		y := *x
 		c.volumes[name] = &y
 	}
-	c.images, c.registry = maps.Clone(d.images), maps.Clone(d.registry)
+	c.images, c.registry, c.sources = maps.Clone(d.images), maps.Clone(d.registry), maps.Clone(d.sources)
 	c.busy, c.missing = maps.Clone(d.busy), maps.Clone(d.missing)
 	c.made, c.now = d.made, d.now
 	return c
@@ -108,6 +111,11 @@ func (d *Driver) Load(ref string, image scheduler.Image) {
 // Publish puts an image into the registry.
 func (d *Driver) Publish(ref string, image scheduler.Image) {
 	d.change(func() { d.registry[ref] = image })
+}
+
+// Source decides what a build of ref makes from now on.
+func (d *Driver) Source(ref string, image scheduler.Image) {
+	d.change(func() { d.sources[ref] = image })
 }
 
 // Occupy has somebody else hold a port.
@@ -184,6 +192,8 @@ func (d *Driver) apply(a scheduler.Action) error {
 	switch a := a.(type) {
 	case scheduler.PullImage:
 		return d.pull(a)
+	case scheduler.BuildImage:
+		return d.build(a)
 	case scheduler.RemoveImage:
 		delete(d.images, a.Ref)
 		return nil
@@ -240,6 +250,23 @@ func (d *Driver) pull(a scheduler.PullImage) error {
 		image.Pulled = d.now
 		d.images[a.Ref] = image
 	}
+	return nil
+}
+
+// build makes what Source says, else an image that the build's definition
+// decides.
+func (d *Driver) build(a scheduler.BuildImage) error {
+	for _, from := range a.Build.Contexts {
+		ref, ok := strings.CutPrefix(from, "docker-image://")
+		if _, present := d.images[ref]; ok && !present {
+			return fmt.Errorf("image %q to begin with: %w", ref, errdefs.ErrNotFound)
+		}
+	}
+	image, ok := d.sources[a.Ref]
+	if !ok {
+		image.ID = "sha256:" + digest("build", a.Ref, fmt.Sprintf("%v", a.Build))
+	}
+	d.images[a.Ref] = image
 	return nil
 }
 
