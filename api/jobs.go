@@ -56,6 +56,8 @@ func readJob(verb client.Verb, w http.ResponseWriter, r *http.Request) (*job, er
 		return read(w, r, (*job).remove)
 	case client.VerbPull:
 		return read(w, r, (*job).pull)
+	case client.VerbBuild:
+		return read(w, r, (*job).build)
 	case client.VerbRun:
 		return read(w, r, (*job).run)
 	}
@@ -90,6 +92,9 @@ func (j *job) up(o client.UpOptions, noStart bool) error {
 	if o.IgnorePullFailures {
 		return fmt.Errorf("ignorePullFailures is not implemented by Gantry for up and create: %w", errdefs.ErrNotImplemented)
 	}
+	if o.Build && o.NoBuild {
+		return badRequest("build excludes noBuild")
+	}
 	if o.ForceRecreate && o.NoRecreate || o.AlwaysRecreateDeps && o.NoRecreate {
 		return badRequest("noRecreate excludes forceRecreate and alwaysRecreateDeps")
 	}
@@ -99,7 +104,8 @@ func (j *job) up(o client.UpOptions, noStart bool) error {
 	}
 	opts := scheduler.Options{
 		Seed: rand.Text(), Now: time.Now(), Services: j.services, NoDeps: o.NoDeps, RemoveOrphans: o.RemoveOrphans,
-		Scale: o.Scale, Pull: pull, RenewVolumes: o.RenewAnonVolumes, Timeout: o.Timeout, NoStart: noStart, Wait: o.Wait, WaitTimeout: o.WaitTimeout,
+		Builds: scheduler.Builds{Sessions: o.Sessions, Always: o.Build, Never: o.NoBuild},
+		Scale:  o.Scale, Pull: pull, RenewVolumes: o.RenewAnonVolumes, Timeout: o.Timeout, NoStart: noStart, Wait: o.Wait, WaitTimeout: o.WaitTimeout,
 	}
 	switch {
 	case o.ForceRecreate:
@@ -125,6 +131,7 @@ func (j *job) run(o client.RunOptions) error {
 	}
 	opts := scheduler.OneOffOptions{
 		Seed: rand.Text(), Now: time.Now(), Service: o.Service, Name: o.Name, NoDeps: o.NoDeps, Pull: pull, Config: o.Config, Host: o.Host,
+		Builds:       scheduler.Builds{Sessions: o.Sessions, Always: o.Build, Never: o.NoBuild},
 		ServicePorts: o.ServicePorts, Publish: o.Publish, UseAliases: o.UseAliases, AutoRemove: o.AutoRemove, RemoveOrphans: o.RemoveOrphans,
 	}
 	j.defines = true
@@ -149,15 +156,22 @@ func (j *job) pull(o client.PullOptions) error {
 	return nil
 }
 
+func (j *job) build(o client.BuildOptions) error {
+	opts := scheduler.ImageOptions{Seed: rand.Text(), Sessions: o.Sessions, Services: j.services, WithDeps: o.WithDeps}
+	j.defines = true
+	j.plan = func(p *project.Project, s *scheduler.State) (*scheduler.Plan, error) {
+		return scheduler.BuildImages(p, s, opts)
+	}
+	return nil
+}
+
 func (j *job) down(o client.DownOptions) error {
 	switch o.RemoveImages {
-	// "local" means images without a name of the user's own: there are none
-	// while Gantry builds none
 	case "", "local", "all":
 	default:
 		return badRequest("removeImages %q is neither \"local\" nor \"all\"", o.RemoveImages)
 	}
-	opts := scheduler.DownOptions{Services: j.services, Volumes: o.Volumes, Images: o.RemoveImages == "all", RemoveOrphans: o.RemoveOrphans, Timeout: o.Timeout}
+	opts := scheduler.DownOptions{Services: j.services, Volumes: o.Volumes, Images: scheduler.ImageRemoval(o.RemoveImages), RemoveOrphans: o.RemoveOrphans, Timeout: o.Timeout}
 	j.forget = len(j.services) == 0
 	j.plan = func(p *project.Project, s *scheduler.State) (*scheduler.Plan, error) {
 		return scheduler.BuildDown(j.name, p, s, opts)

@@ -32,11 +32,12 @@ import (
 
 // Builder is an embedded BuildKit. Its methods may be called concurrently.
 type Builder struct {
-	control  *control.Controller
-	sessions *session.Manager
-	server   *grpc.Server
-	clients  *handedOver
-	client   *client.Client
+	namespace string
+	control   *control.Controller
+	sessions  *session.Manager
+	server    *grpc.Server
+	clients   *handedOver
+	client    *client.Client
 }
 
 // Open starts BuildKit on a containerd. What an earlier one left running is
@@ -106,7 +107,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 	if err != nil {
 		return nil, err
 	}
-	b := &Builder{control: controller, sessions: sessions, server: newServer(cfg.Namespace), clients: newHandedOver()}
+	b := &Builder{namespace: cfg.Namespace, control: controller, sessions: sessions, server: newServer(cfg.Namespace), clients: newHandedOver()}
 	controller.Register(b.server)
 	inside := bufconn.Listen(1 << 20)
 	go b.server.Serve(inside)

@@ -28,7 +28,8 @@ type Config struct {
 	Images images.Store
 	// Hosts says how a registry is reached.
 	Hosts func(domain string) ([]docker.RegistryHost, error)
-	// CacheSize is how many bytes the cache may take before the oldest of it goes.
+	// CacheSize is how many bytes the cache may take before the oldest of it
+	// goes; 0 is a tenth of the disk.
 	CacheSize int64
 	Version   string
 }

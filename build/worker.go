@@ -29,6 +29,7 @@ import (
 	"github.com/moby/buildkit/worker/base"
 	"github.com/moby/buildkit/worker/label"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // worker builds on one containerd. Beside BuildKit's exporters it has the one
@@ -95,6 +96,14 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	if err != nil {
 		return nil, err
 	}
+	size := cfg.CacheSize
+	if size == 0 { // to BuildKit, nothing at all may be kept
+		var disk unix.Statfs_t
+		if err := unix.Statfs(root, &disk); err != nil {
+			return nil, fmt.Errorf("disk of the cache: %w", err)
+		}
+		size = max(minCache, int64(disk.Blocks)*disk.Bsize/10)
+	}
 	md, err := metadata.NewStore(filepath.Join(root, "metadata.db"))
 	if err != nil {
 		return nil, fmt.Errorf("cache metadata: %w", err)
@@ -122,7 +131,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 			label.Executor: "oci", label.Snapshotter: cfg.Snapshotter, label.ContainerdNamespace: cfg.Namespace, label.Network: "bridge",
 		},
 		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
-		GCPolicy:         []client.PruneInfo{{All: true, MaxUsedSpace: cfg.CacheSize}},
+		GCPolicy:         []client.PruneInfo{{All: true, MaxUsedSpace: size}},
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
 		NetworkProviders: providers,
 		Executor:         executor,
@@ -145,13 +154,17 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	return &worker{w}, nil
 }
 
+// minCache is how many bytes are kept at least if nobody limits them; else it is
+// a tenth of the disk, as with Docker.
+const minCache = 2 << 30
+
 // embeddedDNS is where the network's names are answered in a step's namespace.
 const embeddedDNS = "127.0.0.11"
 
 // collector makes containerd collect its garbage and waits for it.
 func collector(lm *leaseutil.Manager) func(context.Context) (gc.Stats, error) {
 	return func(ctx context.Context) (gc.Stats, error) {
-		l, err := lm.Create(ctx)
+		l, err := lm.Create(ctx, leases.WithRandomID())
 		if err != nil {
 			return nil, err
 		}

@@ -29,6 +29,8 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 			}
 		}
 		return err
+	case scheduler.BuildImage:
+		return e.buildImage(ctx, a, report)
 	case scheduler.CreateNetwork:
 		req := a.Create
 		req.Name = a.Name

@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -73,6 +74,25 @@ func (b *Build) ServiceContexts() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// LocalContext is the name by which BuildKit asks a session for the context's
+// directory. Other directories have the names that LocalName gives.
+const LocalContext = "context"
+
+// LocalName is the name by which BuildKit asks for a directory, or for the
+// directory that has an inline Dockerfile only.
+func LocalName(directory, inline string) string {
+	return "dir-" + digest([]string{directory, inline})[:20]
+}
+
+// DockerfileDir is where a session has the Dockerfile: the host's directory,
+// "" for one within a remote context and for an inline one.
+func (b *Build) DockerfileDir() string {
+	if b.DockerfileInline == "" && filepath.IsAbs(b.Dockerfile) && Directory(b.Context) != "" {
+		return filepath.Dir(b.Dockerfile)
+	}
+	return ""
 }
 
 // Remote says that a context is no directory of this host.
@@ -223,11 +243,32 @@ func (t *translator) checkBuild(s types.ServiceConfig, b *Build) {
 			t.problem(s, []string{"build", "additional_contexts", name}, "oci-layout:// is not supported: load the image and use docker-image://")
 		}
 	}
+	for key, list := range map[string][]string{"cache_from": b.CacheFrom, "cache_to": b.CacheTo} {
+		for i, c := range list {
+			if kind := cacheType(c); kind != "registry" && kind != "inline" {
+				t.problem(s, []string{"build", key, fmt.Sprint(i)}, "cache type %q is not supported: use registry or inline", kind)
+			}
+		}
+	}
 	for i, e := range b.Entitlements {
 		if e != "network.host" && e != "security.insecure" {
 			t.problem(s, []string{"build", "entitlements", fmt.Sprint(i)}, "entitlement %q is not supported: use network.host or security.insecure", e)
 		}
 	}
+}
+
+// cacheType is the type of a cache as docker build takes it: a bare reference
+// is one in a registry.
+func cacheType(c string) string {
+	if !strings.Contains(c, "=") {
+		return "registry"
+	}
+	for field := range strings.SplitSeq(c, ",") {
+		if kind, ok := strings.CutPrefix(field, "type="); ok {
+			return kind
+		}
+	}
+	return ""
 }
 
 // builds finds images that two services would build differently under one

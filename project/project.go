@@ -57,8 +57,8 @@ type Service struct {
 	Name          string               `json:"name"`
 	ContainerName string               `json:"containerName,omitempty"` // set by container_name; else PROJECT-SERVICE-N
 	Image         string               `json:"image"`                   // as the user wrote it, else what is built
-	ImageGiven    bool                 `json:"imageGiven,omitempty"`     // by the user; else it is PROJECT-SERVICE
-	Build         *Build               `json:"build,omitempty"`          // nil: the image is not built
+	ImageGiven    bool                 `json:"imageGiven,omitempty"`    // by the user; else it is PROJECT-SERVICE
+	Build         *Build               `json:"build,omitempty"`         // nil: the image is not built
 	PullPolicy    PullPolicy           `json:"pullPolicy,omitempty"`
 	PullEvery     time.Duration        `json:"pullEvery,omitempty"` // with PullRefresh: pull when the last pull is older
 	Platform      string               `json:"platform,omitempty"`

@@ -116,7 +116,7 @@ func (b *up) pull(w *work) {
 // built drafts a build, after those of the images that it begins with where
 // they are due.
 func (b *up) built(svc *project.Service, r rank, cause string) *node {
-	return builder{&b.draft, b.p, b.o.Seed, b.o.Builds.Session, b.images, func(dep *project.Service) string {
+	return builder{&b.draft, b.p, b.o.Seed, b.o.Builds.Sessions, b.images, func(dep *project.Service) string {
 		policy, _ := pullPolicy(dep, b.o.Pull)
 		switch {
 		case b.o.Builds.Always:
@@ -132,11 +132,12 @@ func (b *up) built(svc *project.Service, r rank, cause string) *node {
 
 // builder drafts builds, each image once.
 type builder struct {
-	draft         *draft
-	p             *project.Project
-	seed, session string
-	images        map[ImageQuery]*node
-	due           func(svc *project.Service) string // why an image to begin with is built, "" when it is not
+	draft    *draft
+	p        *project.Project
+	seed     string
+	sessions map[string]string
+	images   map[ImageQuery]*node
+	due      func(svc *project.Service) string // why an image to begin with is built, "" when it is not
 }
 
 func (b builder) add(svc *project.Service, r rank, cause string) *node {
@@ -147,7 +148,7 @@ func (b builder) add(svc *project.Service, r rank, cause string) *node {
 		build.Contexts = maps.Clone(build.Contexts)
 		sum := sha256.Sum256(fmt.Appendf(nil, "%q build %q", b.seed, svc.Image))
 		n = b.draft.add(r, nil, cause)
-		n.Action = BuildImage{ID: hex.EncodeToString(sum[:])[:25], Ref: svc.Image, Session: b.session, Build: build}
+		n.Action = BuildImage{ID: hex.EncodeToString(sum[:])[:25], Ref: svc.Image, Session: b.sessions[svc.Name], Build: build}
 		b.images[key] = n
 		for _, name := range sorted(build.Contexts) {
 			from, ok := strings.CutPrefix(build.Contexts[name], "service:")
@@ -180,7 +181,7 @@ func BuildImages(p *project.Project, s *State, o ImageOptions) (*Plan, error) {
 	v := newVerb(p.Name, p, s)
 	v.known(o.Services)
 	chosen := choose(v.g, o.Services, len(o.Services) > 0 && !o.WithDeps)
-	build := builder{&v.draft, p, o.Seed, o.Session, make(map[ImageQuery]*node), func(*project.Service) string { return "build" }}
+	build := builder{&v.draft, p, o.Seed, o.Sessions, make(map[ImageQuery]*node), func(*project.Service) string { return "build" }}
 	for i := range p.Services {
 		svc := &p.Services[i]
 		switch {

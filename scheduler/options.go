@@ -20,10 +20,11 @@ const (
 
 // Builds says when images are built and who has what they are built from.
 type Builds struct {
-	// Session is a BuildKit session that will hold contexts and secrets.
-	Session string
-	Always  bool // --build
-	Never   bool // --no-build
+	// Sessions are those of BuildKit that will hold the contexts and secrets of
+	// builds, by service.
+	Sessions map[string]string
+	Always   bool // --build
+	Never    bool // --no-build
 }
 
 // Options of Build: what `up` and `create` were asked for.
@@ -88,9 +89,9 @@ const (
 // ImageOptions of BuildImages.
 type ImageOptions struct {
 	Seed     string
-	Session  string
-	Services []string // with those whose images they begin with; none: all
-	WithDeps bool     // those that they depend on, too
+	Sessions map[string]string // as in Builds
+	Services []string          // with those whose images they begin with; none: all
+	WithDeps bool              // those that they depend on, too
 }
 
 // StartOptions of BuildStart.

@@ -39,6 +39,7 @@ const (
 	VerbUnpause Verb = "unpause" // NoOptions
 	VerbRemove  Verb = "rm"      // RemoveOptions
 	VerbPull    Verb = "pull"    // PullOptions
+	VerbBuild   Verb = "build"   // BuildOptions
 	VerbRun     Verb = "run"     // RunOptions
 )
 
@@ -81,6 +82,7 @@ type UpOptions struct {
 	Timeout             *time.Duration `json:"timeout,omitempty"` // for stopping what is replaced; nil: the container's own
 	IgnorePullFailures  bool           `json:"ignorePullFailures,omitempty"`
 	IgnoreOrphanWarning bool           `json:"ignoreOrphanWarning,omitempty"` // COMPOSE_IGNORE_ORPHANS
+	Builds
 }
 
 // DownOptions are Docker Compose's flags of down.
@@ -128,6 +130,22 @@ type PullOptions struct {
 	Policy         string `json:"policy,omitempty"` // "" is always; missing
 }
 
+// Builds say when images are built, and which sessions of BuildKit, opened over
+// POST /session, have the contexts, secrets and credentials of which service.
+// They may be opened when the first event tells of a build.
+type Builds struct {
+	Sessions map[string]string `json:"sessions,omitempty"` // service to session ID
+	Build    bool              `json:"build,omitempty"`    // also images that are here
+	NoBuild  bool              `json:"noBuild,omitempty"`  // not even images that are missing
+}
+
+// BuildOptions are Docker Compose's flags of build; what changes a single build
+// is part of the project that is sent.
+type BuildOptions struct {
+	Sessions map[string]string `json:"sessions,omitempty"` // as in Builds
+	WithDeps bool              `json:"withDeps,omitempty"`
+}
+
 // RunOptions describe a one-off container. The verb brings the dependencies up
 // and creates the container without starting it, so that its caller attaches
 // first and starts it through the Engine API.
@@ -146,6 +164,7 @@ type RunOptions struct {
 	NoDeps        bool                  `json:"noDeps,omitempty"`
 	RemoveOrphans bool                  `json:"removeOrphans,omitempty"`
 	Pull          string                `json:"pull,omitempty"` // as in UpOptions
+	Builds
 }
 
 // PlanResponse answers RoutePlan.

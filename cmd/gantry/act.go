@@ -30,15 +30,35 @@ func act[O any](ctx context.Context, c *cli, t target, v client.Verb, services [
 func do[O any](ctx context.Context, c *cli, t target, v client.Verb, services []string, options O, d progress.Display) error {
 	api := c.projects()
 	defer api.Close()
-	var pull atomic.Bool
+	var failed atomic.Int32
 	err := client.Do(ctx, api, t.name, v, request(c, t, v, services, options), func(e scheduler.Event) {
-		if e.Verb == "pull" && e.Status == scheduler.StatusFailed && !e.Optional {
-			pull.Store(true)
+		if e.Status == scheduler.StatusFailed && !e.Optional {
+			switch e.Verb {
+			case "pull":
+				failed.Store(exitPull)
+			case "build":
+				failed.Store(exitBuild)
+			}
 		}
 		d.Event(e)
 	})
-	if err != nil && pull.Load() {
-		return &exitError{exitPull, err}
+	if code := int(failed.Load()); err != nil && code != 0 {
+		return &exitError{code, err}
+	}
+	return err
+}
+
+// doBuilding is do for verbs that may build images: sessions have what those are
+// built from.
+func doBuilding[O any](ctx context.Context, c *cli, t target, v client.Verb, services []string, d progress.Display, options func(sessions map[string]string) O) error {
+	s, err := c.sessions(ctx, t.definition)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	err = do(s.ctx, c, t, v, services, options(s.ids), s.watching(d))
+	if cause := context.Cause(s.ctx); cause != nil && ctx.Err() == nil {
+		return cause
 	}
 	return err
 }

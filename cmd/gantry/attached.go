@@ -121,7 +121,7 @@ func (a *attached) run(ctx context.Context) error {
 	started, stopped := make(chan error, 1), make(chan error, 2)
 	go func() {
 		d := counting{a.stage.open(!a.o.quietPull), a}
-		started <- do(starting, a.c, a.t, client.VerbUp, a.services, a.o.UpOptions, d)
+		started <- doBuilding(starting, a.c, a.t, client.VerbUp, a.services, d, a.o.with)
 	}()
 	stopping := 0 // how often it was asked for
 	stop := func(reason string) {

@@ -23,6 +23,8 @@ type createOptions struct {
 
 func (o *createOptions) flags(c *cli, cmd *cobra.Command) {
 	f := cmd.Flags()
+	f.BoolVar(&o.Build, "build", false, "Build images before starting containers")
+	f.BoolVar(&o.NoBuild, "no-build", false, "Don't build an image, even if it's policy")
 	f.BoolVar(&o.ForceRecreate, "force-recreate", false, "Recreate containers even if their configuration and image haven't changed")
 	f.BoolVar(&o.NoRecreate, "no-recreate", false, "If containers already exist, don't recreate them. Incompatible with --force-recreate.")
 	f.StringVar(&o.pull, "pull", "policy", `Pull image before running ("always"|"missing"|"never"|"policy")`)
@@ -35,6 +37,9 @@ func (o *createOptions) flags(c *cli, cmd *cobra.Command) {
 
 // check turns flags into the request's options.
 func (o *createOptions) check(c *cli) error {
+	if o.Build && o.NoBuild {
+		return usagef("--build and --no-build are incompatible")
+	}
 	if o.ForceRecreate && o.NoRecreate {
 		return usagef("--force-recreate and --no-recreate are incompatible")
 	}
@@ -99,6 +104,13 @@ func runCreate(ctx context.Context, c *cli, o *createOptions, services []string)
 	return detached(ctx, c, t, client.VerbCreate, services, o)
 }
 
+// with are the request's options once sessions are there.
+func (o *createOptions) with(sessions map[string]string) client.UpOptions {
+	up := o.UpOptions
+	up.Sessions = sessions
+	return up
+}
+
 // checkScale refuses services that the project lacks.
 func (t target) checkScale(scale map[string]int) error {
 	for name := range scale {
@@ -117,7 +129,8 @@ func detached(ctx context.Context, c *cli, t target, v client.Verb, services []s
 	d := c.display(!o.quietPull)
 	defer d.Close()
 	told := &telling{Display: d}
-	if err := do(ctx, c, t, v, services, o.UpOptions, told); err != nil || v != client.VerbUp {
+	err := doBuilding(ctx, c, t, v, services, told, o.with)
+	if err != nil || v != client.VerbUp {
 		return err
 	}
 	return told.untouched(ctx, c, t, services, o.UpOptions)

@@ -24,6 +24,7 @@ const (
 	exitFileNotFound = 14
 	exitParse        = 15
 	exitUsage        = 16
+	exitBuild        = 17
 	exitPull         = 18
 	exitInterrupted  = 130
 )

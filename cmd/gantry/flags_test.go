@@ -48,9 +48,10 @@ func newTestCLI(t *testing.T) (c *cli, out, errs *buffer) {
 var composeFlags = map[string]string{
 	"attach":  "detach-keys=ctrl-p,ctrl-q index no-stdin sig-proxy=true",
 	"commit":  "author/a change/c index message/m pause/p=true",
+	"build":   "build-arg builder check compress=true force-rm=true memory/m no-cache no-rm=true parallel=true print provenance pull push quiet/q sbom ssh with-dependencies",
 	"config":  "environment format=yaml hash images networks no-consistency no-env-resolution no-interpolate no-normalize no-path-resolution output/o profiles quiet/q services variables volumes",
 	"cp":      "all archive/a follow-link/L index",
-	"create":  "force-recreate no-recreate pull=policy quiet-pull remove-orphans scale yes/y",
+	"create":  "build force-recreate no-build no-recreate pull=policy quiet-pull remove-orphans scale yes/y",
 	"down":    "remove-orphans rmi timeout/t volumes/v",
 	"events":  "json since until",
 	"exec":    "detach/d env/e index interactive/i=true no-tty/T=true privileged tty/t=true user/u workdir/w",
@@ -64,13 +65,13 @@ var composeFlags = map[string]string{
 	"pull":    "ignore-pull-failures include-deps policy quiet/q",
 	"restart": "no-deps timeout/t",
 	"rm":      "all/a force/f stop/s volumes/v",
-	"run":     "cap-add cap-drop detach/d entrypoint env/e interactive/i=true label/l name no-deps no-tty/T=true publish/p pull=policy quiet-pull quiet/q remove-orphans rm service-ports/P tty/t=true use-aliases user/u volume/v workdir/w",
+	"run":     "build cap-add cap-drop detach/d entrypoint env/e interactive/i=true label/l name no-deps no-tty/T=true publish/p pull=policy quiet-pull quiet/q remove-orphans rm service-ports/P tty/t=true use-aliases user/u volume/v workdir/w",
 	"start":   "wait wait-timeout",
 	"stop":    "timeout/t",
 	"top":     "",
 	"unpause": "",
-	"up": "abort-on-container-exit abort-on-container-failure always-recreate-deps attach attach-dependencies detach/d exit-code-from force-recreate menu " +
-		"no-attach no-color no-deps no-log-prefix no-recreate no-start pull=policy quiet-pull remove-orphans renew-anon-volumes/V scale timeout/t timestamps wait wait-timeout yes/y",
+	"up": "abort-on-container-exit abort-on-container-failure always-recreate-deps attach attach-dependencies build detach/d exit-code-from force-recreate menu " +
+		"no-attach no-build no-color no-deps no-log-prefix no-recreate no-start pull=policy quiet-pull remove-orphans renew-anon-volumes/V scale timeout/t timestamps wait wait-timeout yes/y",
 	"version": "format/f short",
 	"wait":    "down-project",
 }
@@ -166,7 +167,8 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{"nonsense", 16, `unknown command: "gantry nonsense"`},
 		{"compose nonsense", 16, `unknown command: "gantry compose nonsense"`},
 		{"upp", 16, "did you mean up"},
-		{"up --build", 16, "unknown flag: --build; see 'gantry up --help'"},
+		{"up --bild", 16, "unknown flag: --bild; see 'gantry up --help'"},
+		{"up --build --no-build", 16, "incompatible"},
 		{"ps --status nowhere", 16, "unknown status"},
 		{"--ansi sometimes version", 16, "unsupported --ansi"},
 		{"--progress loud version", 16, "unsupported --progress"},

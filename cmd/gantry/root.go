@@ -99,7 +99,7 @@ func verbs(c *cli) []*cobra.Command {
 		newStartCommand(c), newStopCommand(c), newRestartCommand(c), newKillCommand(c), newPauseCommand(c), newUnpauseCommand(c),
 		newRemoveCommand(c), newPortCommand(c), newTopCommand(c), newPullCommand(c), newImagesCommand(c), newLsCommand(c),
 		newWaitCommand(c), newConfigCommand(c), newCommitCommand(c), newCpCommand(c), newCreateCommand(c), newEventsCommand(c),
-		newVersionCommand(c), newAttachCommand(c),
+		newVersionCommand(c), newAttachCommand(c), newBuildCommand(c),
 	}
 }
 

@@ -48,6 +48,7 @@ func newRunCommand(c *cli) *cobra.Command {
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish a container's port(s) to the host")
 	f.BoolVar(&o.UseAliases, "use-aliases", false, "Use the service's network useAliases in the network(s) the container connects to")
 	f.BoolVarP(&o.ServicePorts, "service-ports", "P", false, "Run command with all service's ports enabled and mapped to the host")
+	f.BoolVar(&o.Build, "build", false, "Build image before starting container")
 	f.StringVar(&o.pull, "pull", "policy", `Pull image before running ("always"|"missing"|"never")`)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Don't print anything to STDOUT")
 	f.BoolVar(&o.quietPull, "quiet-pull", false, "Pull without printing progress information")
@@ -107,7 +108,11 @@ func runRun(ctx context.Context, c *cli, o *runOptions) error {
 		return dryRun(preparing, c, t, client.VerbRun, nil, o.RunOptions)
 	}
 	d := c.display(!o.quietPull)
-	err = do(preparing, c, t, client.VerbRun, nil, o.RunOptions, d)
+	err = doBuilding(preparing, c, t, client.VerbRun, nil, d, func(sessions map[string]string) client.RunOptions {
+		run := o.RunOptions
+		run.Sessions = sessions
+		return run
+	})
 	d.Close()
 	if err != nil && context.Cause(preparing) == errInterrupted {
 		return errInterrupted

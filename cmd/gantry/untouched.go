@@ -26,6 +26,9 @@ func (d *telling) Event(e scheduler.Event) {
 	case client.KindPlan:
 		d.steps = int(e.Progress.Total)
 	case "container":
+		if e.Status == scheduler.StatusUnchanged {
+			break
+		}
 		d.mu.Lock()
 		if d.told == nil {
 			d.told = map[string]bool{}

@@ -64,6 +64,10 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 	if e.Step < 0 {
 		return b.general(e)
 	}
+	if e.Status == scheduler.StatusUnchanged {
+		b.ended++
+		return ""
+	}
 	title := Title(e.Kind, e.Name)
 	o, ok := b.index[title]
 	if !ok {
@@ -73,6 +77,10 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 	if e.Status == scheduler.StatusProgress {
 		if e.Progress.ID == e.Name {
 			e.Progress.ID = "" // it is about the whole
+		}
+		if e.Verb == "build" { // which of its steps runs
+			o.details = e.Progress.Text
+			return o.say(o.details)
 		}
 		return b.progress(o, e.Progress)
 	}
@@ -94,7 +102,9 @@ func (b *Board) Apply(e scheduler.Event, now time.Time) string {
 	case scheduler.StatusStarted:
 		o.state = working
 	case scheduler.StatusDone:
-		o.parts = nil
+		if o.parts = nil; e.Verb == "build" {
+			o.details = ""
+		}
 		if o.state = done; o.open > 0 {
 			o.state = working
 		}
@@ -185,6 +195,7 @@ func Title(kind, name string) string {
 // words are a verb in progress, and done.
 var words = map[string][2]string{
 	"pull":    {"Pulling", "Pulled"},
+	"build":   {"Building", "Built"},
 	"create":  {"Creating", "Created"},
 	"start":   {"Starting", "Started"},
 	"wait":    {"Waiting", "Ready"},
