@@ -30,6 +30,7 @@ type backends struct {
 	projects    projectStore
 	driver      scheduler.Driver
 	builds      buildServer
+	builder     imageBuilder
 }
 
 // NewServer returns a server of the whole API over e. Version is the daemon's
@@ -37,6 +38,6 @@ type backends struct {
 func NewServer(e *engine.Engine, version string) *Server {
 	return newServer(newHandler(backends{
 		lifecycle: e, control: e, inspector: e, updater: e, meter: e, logs: e, attacher: e, execs: e, files: e, images: e, imageSource: e, archives: e, pusher: e, registries: e, disk: e,
-		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e, builds: e,
+		volumes: e, networks: e, networker: e, events: e, host: e, projects: e, driver: e, builds: e, builder: e,
 	}, version))
 }

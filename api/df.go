@@ -18,7 +18,6 @@ type diskRoutes struct{ diskUsage }
 func (d diskRoutes) routes() []route {
 	return []route{
 		{"GET /system/df", d.usage},
-		{"POST /build/prune", d.pruneBuilds},
 	}
 }
 
@@ -58,13 +57,4 @@ func brief(u system.DiskUsage) system.DiskUsage {
 		c.Items, u.BuildCacheUsage = nil, &c
 	}
 	return u
-}
-
-// pruneBuilds reports that nothing went: BuildKit keeps its cache within its
-// configured size itself and is not asked for it yet.
-func (d diskRoutes) pruneBuilds(w http.ResponseWriter, r *http.Request) error {
-	if _, err := filters(r); err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, build.CachePruneReport{CachesDeleted: []string{}})
 }

@@ -6,11 +6,13 @@ import (
 	"io"
 	"time"
 
+	"gantry/build"
 	"gantry/engine"
 	"gantry/project"
 	"gantry/scheduler"
 
 	"github.com/containerd/errdefs"
+	buildtypes "github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/image"
@@ -31,7 +33,14 @@ func refusing() backends {
 func refusingWith(err error) backends {
 	r := refuser{err}
 	return backends{lifecycle: r, control: r, inspector: r, updater: r, meter: r, logs: r, attacher: r, execs: r, files: r, images: r, imageSource: r, archives: r, pusher: r, registries: r, disk: r,
-		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r}
+		volumes: r, networks: r, networker: r, events: r, host: r, projects: r, driver: r, builder: r}
+}
+
+func (r refuser) BuildClassic(context.Context, engine.ClassicBuild) (string, error) { return "", r.err }
+func (r refuser) UploadContext(context.Context, string, io.Reader) error            { return r.err }
+func (r refuser) CancelBuild(string)                                                {}
+func (r refuser) PruneBuildCache(context.Context, engine.Filters, build.CacheRules) (buildtypes.CachePruneReport, error) {
+	return buildtypes.CachePruneReport{}, r.err
 }
 
 func (r refuser) CreateContainer(context.Context, string, string, container.CreateRequest) (container.CreateResponse, error) {

@@ -46,6 +46,7 @@ func newHandler(b backends, version string) http.Handler {
 		systemRoutes{b.host, version}.routes(),
 		projectRoutes{b.projects, b.driver, b.inspector}.routes(),
 		buildRoutes{b.builds}.routes(),
+		imageBuildRoutes{b.builder}.routes(),
 		missingRoutes(),
 		{{"/", notFound}},
 	} {

@@ -18,7 +18,6 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/frontend"
-	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
@@ -38,6 +37,7 @@ type Builder struct {
 	server    *grpc.Server
 	clients   *handedOver
 	client    *client.Client
+	contexts  *contexts
 }
 
 // Open starts BuildKit on a containerd. What an earlier one left running is
@@ -60,6 +60,10 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 	}
 	w, err := newWorker(ctx, cfg, c, steps)
 	if err != nil {
+		return nil, err
+	}
+	sent := newContexts()
+	if err := sent.serveTo(w.Worker); err != nil {
 		return nil, err
 	}
 	workers := &bkworker.Controller{}
@@ -87,7 +91,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
-			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), builtIn),
 			"gateway.v0":    gatewayFrontend,
 		},
 		CacheManager: solver.NewCacheManager(ctx, "local", cache, bkworker.NewCacheResultStorage(workers)),
@@ -107,7 +111,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 	if err != nil {
 		return nil, err
 	}
-	b := &Builder{namespace: cfg.Namespace, control: controller, sessions: sessions, server: newServer(cfg.Namespace), clients: newHandedOver()}
+	b := &Builder{namespace: cfg.Namespace, control: controller, sessions: sessions, server: newServer(cfg.Namespace), clients: newHandedOver(), contexts: sent}
 	controller.Register(b.server)
 	inside := bufconn.Listen(1 << 20)
 	go b.server.Serve(inside)

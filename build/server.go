@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/moby/buildkit/util/grpcerrors"
 	"google.golang.org/grpc"
 )
 
@@ -15,10 +16,10 @@ func newServer(namespace string) *grpc.Server {
 	return grpc.NewServer(
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 			return h(namespaces.WithNamespace(ctx, namespace), req)
-		}),
+		}, grpcerrors.UnaryServerInterceptor),
 		grpc.ChainStreamInterceptor(func(s any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
 			return h(s, &namespaced{ss, namespaces.WithNamespace(ss.Context(), namespace)})
-		}),
+		}, grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(16<<20),
 	)
 }

@@ -8,7 +8,6 @@ import (
 	ctd "gantry/containerd"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/system"
@@ -32,7 +31,7 @@ func (e *Engine) DiskUsage(ctx context.Context, kinds []system.DiskUsageObject) 
 		case system.VolumeObject:
 			out.VolumeUsage, err = e.volumeUsage(ctx)
 		case system.BuildCacheObject:
-			out.BuildCacheUsage = &build.DiskUsage{Items: []build.CacheRecord{}}
+			out.BuildCacheUsage, err = e.buildCacheUsage(ctx)
 		default:
 			err = fmt.Errorf("unknown object type: %s: %w", kind, errdefs.ErrInvalidArgument)
 		}

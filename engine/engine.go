@@ -51,6 +51,7 @@ type Engine struct {
 	bus     *bus
 	facts   spec.Facts
 	builds  lazyBuilder
+	classic classicJobs
 
 	id         string             // kept in the data root
 	components func() []Component // found when first asked for

@@ -87,3 +87,8 @@ func (h *host) built(name string, files map[string]string, attrs map[string]stri
 	<-shown
 	return out.String(), err
 }
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,54 @@
+package build
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/distribution/reference"
+	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/gateway/client"
+)
+
+// builtIn is a frontend of Dockerfiles that needs no registry for the
+// "# syntax=" line that most of them begin with: it is that frontend.
+func builtIn(ctx context.Context, c client.Client) (*client.Result, error) {
+	return dockerfile.Build(ctx, &forwarding{Client: c})
+}
+
+// forwarding is a frontend's client that is asked to run another frontend.
+type forwarding struct {
+	client.Client
+	options map[string]string // in place of the build's; nil for those
+}
+
+func (f *forwarding) BuildOpts() client.BuildOpts {
+	o := f.Client.BuildOpts()
+	if f.options != nil {
+		o.Opts = f.options
+	}
+	return o
+}
+
+func (f *forwarding) Solve(ctx context.Context, req client.SolveRequest) (*client.Result, error) {
+	if req.Frontend == "gateway.v0" && isBuiltIn(req.FrontendOpt["source"]) {
+		// with a "cmdline" it does not look for a syntax line again
+		return dockerfile.Build(ctx, &forwarding{f.Client, req.FrontendOpt})
+	}
+	return f.Client.Solve(ctx, req)
+}
+
+var releases = regexp.MustCompile(`^(latest|1(\.\d+){0,2})$`)
+
+// isBuiltIn tells whether an image is a release of the frontend that is built
+// in: not one with a digest, nor of the "labs" channel.
+func isBuiltIn(image string) bool {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil || named.Name() != "docker.io/docker/dockerfile" {
+		return false
+	}
+	if _, pinned := named.(reference.Digested); pinned {
+		return false
+	}
+	tagged, ok := reference.TagNameOnly(named).(reference.Tagged)
+	return ok && releases.MatchString(tagged.Tag())
+}

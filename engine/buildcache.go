@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"gantry/build"
+
+	"github.com/moby/buildkit/client"
+	types "github.com/moby/moby/api/types/build"
+	"github.com/moby/moby/api/types/events"
+)
+
+// PruneBuildCache removes what builds have cached and nobody uses: of it, what
+// the filters and the rules leave.
+func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules build.CacheRules) (types.CachePruneReport, error) {
+	filtered, err := build.FilterRules(f)
+	if err != nil {
+		return types.CachePruneReport{}, err
+	}
+	rules.Filters, rules.Unused = filtered.Filters, filtered.Unused
+	b, err := e.builder()
+	if err != nil {
+		return types.CachePruneReport{}, err
+	}
+	gone, err := b.Prune(ctx, rules)
+	report := types.CachePruneReport{CachesDeleted: []string{}}
+	for _, u := range gone {
+		report.CachesDeleted = append(report.CachesDeleted, u.ID)
+		report.SpaceReclaimed += uint64(max(0, u.Size))
+	}
+	if err != nil {
+		return report, fmt.Errorf("build cache: %w", err)
+	}
+	e.emit(events.BuilderEventType, events.ActionPrune, "", map[string]string{"reclaimed": strconv.FormatUint(report.SpaceReclaimed, 10)})
+	return report, nil
+}
+
+// buildCacheUsage counts what builds have cached. What images hold too is not
+// counted twice. A builder that was not needed yet is started to be asked.
+func (e *Engine) buildCacheUsage(ctx context.Context) (*types.DiskUsage, error) {
+	b, err := e.builder()
+	if err != nil {
+		return nil, err
+	}
+	records, err := b.Usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cacheUsage(records), nil
+}
+
+func cacheUsage(records []*client.UsageInfo) *types.DiskUsage {
+	u := &types.DiskUsage{Items: []types.CacheRecord{}, TotalCount: int64(len(records))}
+	for _, r := range records {
+		u.Items = append(u.Items, types.CacheRecord{
+			ID: r.ID, Parents: r.Parents, Type: string(r.RecordType), Description: r.Description, InUse: r.InUse, Shared: r.Shared,
+			Size: r.Size, CreatedAt: r.CreatedAt, LastUsedAt: r.LastUsedAt, UsageCount: r.UsageCount,
+		})
+		if r.InUse {
+			u.ActiveCount++
+		}
+		if r.Shared {
+			continue
+		}
+		u.TotalSize += r.Size
+		if !r.InUse {
+			u.Reclaimable += r.Size
+		}
+	}
+	return u
+}
