@@ -9,16 +9,13 @@ import (
 	"net/http"
 	"strings"
 
-	"gantry/build"
 	"gantry/engine"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
-	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/moby/api/types"
 	buildtypes "github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/jsonstream"
-	"google.golang.org/protobuf/proto"
 )
 
 // imageBuilder builds images on behalf of clients that send their context.
@@ -26,7 +23,7 @@ type imageBuilder interface {
 	BuildClassic(ctx context.Context, o engine.ClassicBuild) (imageID string, err error)
 	UploadContext(ctx context.Context, id string, body io.Reader) error
 	CancelBuild(id string)
-	PruneBuildCache(ctx context.Context, f engine.Filters, rules build.CacheRules) (buildtypes.CachePruneReport, error)
+	PruneBuildCache(ctx context.Context, f engine.Filters, rules engine.CacheRules) (buildtypes.CachePruneReport, error)
 }
 
 type imageBuildRoutes struct{ imageBuilder }
@@ -95,11 +92,7 @@ func (b imageBuildRoutes) classic(ctx context.Context, o engine.ClassicBuild, qu
 
 // traced answers with BuildKit's own progress, which the client displays.
 func (b imageBuildRoutes) traced(ctx context.Context, o engine.ClassicBuild, out *outbox) error {
-	o.Trace = func(s *controlapi.StatusResponse) {
-		if data, err := proto.Marshal(s); err == nil {
-			out.auxOf("moby.buildkit.trace", data)
-		}
-	}
+	o.Trace = func(progress []byte) { out.auxOf("moby.buildkit.trace", progress) }
 	id, err := b.BuildClassic(ctx, o)
 	if err != nil {
 		return out.failBuild(err)
@@ -121,7 +114,7 @@ func (o *outbox) auxOf(id string, v any) {
 
 // failBuild is fail, with the exit code of a step.
 func (o *outbox) failBuild(err error) error {
-	var step *build.ClassicError
+	var step *engine.BuildFailure
 	if !o.begun() || !errors.As(err, &step) || step.Code == 0 {
 		return o.fail(err)
 	}
@@ -143,7 +136,7 @@ func (b imageBuildRoutes) prune(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	rules := build.CacheRules{All: flag(r, "all")}
+	rules := engine.CacheRules{All: flag(r, "all")}
 	for name, to := range map[string]*int64{
 		"keep-storage": &rules.ReservedSpace, "reserved-space": &rules.ReservedSpace, "max-used-space": &rules.MaxUsedSpace, "min-free-space": &rules.MinFreeSpace,
 	} {

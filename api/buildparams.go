@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"gantry/build"
 	"gantry/engine"
 
 	"github.com/moby/moby/api/types/registry"
@@ -27,7 +26,7 @@ func classicBuild(r *http.Request) (o engine.ClassicBuild, err error) {
 	if isolation := q.Get("isolation"); isolation != "" && isolation != "default" {
 		return o, badRequest("parameter \"isolation\": %q is not supported on Linux", isolation)
 	}
-	o.Classic = build.Classic{
+	o.ClassicOptions = engine.ClassicOptions{
 		Dockerfile: q.Get("dockerfile"), Target: q.Get("target"), NoCache: flag(r, "nocache"), Pull: flag(r, "pull"),
 		Network: q.Get("networkmode"), ExtraHosts: q["extrahosts"], Cpus: q.Get("cpusetcpus"), Mems: q.Get("cpusetmems"),
 		Cgroup: q.Get("cgroupparent"), Platform: q.Get("platform"), Session: q.Get("session"), Limits: map[string]int64{},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/system"
 )
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"gantry/build"
 	"gantry/engine"
 	"gantry/project"
 	"gantry/scheduler"
@@ -39,7 +38,7 @@ func refusingWith(err error) backends {
 func (r refuser) BuildClassic(context.Context, engine.ClassicBuild) (string, error) { return "", r.err }
 func (r refuser) UploadContext(context.Context, string, io.Reader) error            { return r.err }
 func (r refuser) CancelBuild(string)                                                {}
-func (r refuser) PruneBuildCache(context.Context, engine.Filters, build.CacheRules) (buildtypes.CachePruneReport, error) {
+func (r refuser) PruneBuildCache(context.Context, engine.Filters, engine.CacheRules) (buildtypes.CachePruneReport, error) {
 	return buildtypes.CachePruneReport{}, r.err
 }
 

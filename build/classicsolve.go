@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
+	"google.golang.org/protobuf/proto"
 )
 
 // statusEnd is how long the last of a build's progress may take after its end.
@@ -91,9 +92,9 @@ func (b *Builder) LendCredentials(ctx context.Context, auths map[string]types.Au
 }
 
 // RunClassic builds what c says. log gets the classic builder's output, trace
-// BuildKit's own progress; either may be nil. It returns the image's digest, ""
+// BuildKit's own progress, each a StatusResponse in protobuf; either may be nil. It returns the image's digest, ""
 // if none was made.
-func (b *Builder) RunClassic(ctx context.Context, c Classic, log func(string), trace func(*controlapi.StatusResponse)) (digest string, err error) {
+func (b *Builder) RunClassic(ctx context.Context, c Classic, log func(string), trace func([]byte)) (digest string, err error) {
 	req, err := c.request()
 	if err != nil {
 		return "", err
@@ -103,8 +104,8 @@ func (b *Builder) RunClassic(ctx context.Context, c Classic, log func(string), t
 		lines = NewClassicLog(log)
 	}
 	out, err := b.Run(ctx, req, func(s *controlapi.StatusResponse) {
-		if trace != nil {
-			trace(s)
+		if data, err := proto.Marshal(s); err == nil && trace != nil {
+			trace(data)
 		}
 		if lines != nil {
 			lines.Add(client.NewSolveStatus(s))

@@ -31,10 +31,13 @@ func (r CacheRules) info() client.PruneInfo {
 // SetPruneOption is for BuildKit's client.
 func (r CacheRules) SetPruneOption(p *client.PruneInfo) { *p = r.info() }
 
+// CacheRecord is one thing that the cache holds.
+type CacheRecord = client.UsageInfo
+
 // Prune removes what the rules say, and returns what that was.
-func (b *Builder) Prune(ctx context.Context, r CacheRules) ([]*client.UsageInfo, error) {
+func (b *Builder) Prune(ctx context.Context, r CacheRules) ([]*CacheRecord, error) {
 	records, done := make(chan client.UsageInfo), make(chan struct{})
-	var out []*client.UsageInfo
+	var out []*CacheRecord
 	go func() {
 		defer close(done)
 		for u := range records {
@@ -48,7 +51,7 @@ func (b *Builder) Prune(ctx context.Context, r CacheRules) ([]*client.UsageInfo,
 }
 
 // Usage tells what the cache holds.
-func (b *Builder) Usage(ctx context.Context) ([]*client.UsageInfo, error) {
+func (b *Builder) Usage(ctx context.Context) ([]*CacheRecord, error) {
 	return b.client.DiskUsage(ctx)
 }
 

@@ -7,14 +7,16 @@ import (
 
 	"gantry/build"
 
-	"github.com/moby/buildkit/client"
 	types "github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/events"
 )
 
+// CacheRules say what of the build cache goes.
+type CacheRules = build.CacheRules
+
 // PruneBuildCache removes what builds have cached and nobody uses: of it, what
 // the filters and the rules leave.
-func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules build.CacheRules) (types.CachePruneReport, error) {
+func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules CacheRules) (types.CachePruneReport, error) {
 	filtered, err := build.FilterRules(f)
 	if err != nil {
 		return types.CachePruneReport{}, err
@@ -51,7 +53,7 @@ func (e *Engine) buildCacheUsage(ctx context.Context) (*types.DiskUsage, error) 
 	return cacheUsage(records), nil
 }
 
-func cacheUsage(records []*client.UsageInfo) *types.DiskUsage {
+func cacheUsage(records []*build.CacheRecord) *types.DiskUsage {
 	u := &types.DiskUsage{Items: []types.CacheRecord{}, TotalCount: int64(len(records))}
 	for _, r := range records {
 		u.Items = append(u.Items, types.CacheRecord{

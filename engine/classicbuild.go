@@ -12,14 +12,13 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/config/types"
-	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/registry"
 )
 
 // ClassicBuild is a build that POST /build asked for.
 type ClassicBuild struct {
-	build.Classic
+	ClassicOptions
 	ID   string    // by which it can be cancelled, "" for none
 	Body io.Reader // the context, an archive or a Dockerfile, unless Context or Session has it
 	// Uploaded says that the context comes with another request: see
@@ -29,8 +28,14 @@ type ClassicBuild struct {
 	// Log gets what the classic builder would print, Trace BuildKit's progress.
 	// Either may be nil.
 	Log   func(text string)
-	Trace func(*controlapi.StatusResponse)
+	Trace func(progress []byte) // a StatusResponse in protobuf
 }
+
+// ClassicOptions say what to build, and BuildFailure how it failed.
+type (
+	ClassicOptions = build.Classic
+	BuildFailure   = build.ClassicError
+)
 
 // uploadPatience is how long the request that brings a context and the one that
 // asks for the build wait for each other.
@@ -143,7 +148,7 @@ func (e *Engine) BuildClassic(ctx context.Context, o ClassicBuild) (imageID stri
 	if o.ExtraHosts, err = e.gatewayHosts(ctx, o.ExtraHosts); err != nil {
 		return "", err
 	}
-	digest, err := b.RunClassic(ctx, o.Classic, o.Log, o.Trace)
+	digest, err := b.RunClassic(ctx, o.ClassicOptions, o.Log, o.Trace)
 	if err != nil || digest == "" {
 		return "", err
 	}
