@@ -26,7 +26,7 @@ func main() {
 	sizes := flag.String("sizes", "1,10,30,100", "numbers of services to measure up and down with")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated")
 	flag.BoolVar(&o.full, "full", false, "also measure what a container costs beside 200 others")
-	flag.StringVar(&o.only, "only", "", "measure nothing but this: memory, up, run, storm or wait")
+	flag.StringVar(&o.only, "only", "", "measure nothing but this: memory, transfer, up, run, storm or wait")
 	check := flag.Bool("check", false, "exit with 1 when a budget is exceeded")
 	verbose := flag.Bool("v", false, "tell what is measured, on stderr")
 	flag.Parse()
@@ -81,6 +81,9 @@ func measure(t *tb, r *report, o options) {
 	}
 
 	d := start(t)
+	if o.wants("transfer") {
+		transfers(t, r, d, o)
+	}
 	f := newFloor(t, d)
 	if o.wants("up") {
 		for _, n := range o.sizes {

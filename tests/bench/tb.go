@@ -64,6 +64,16 @@ func (t *tb) Failed() bool              { return t.err != nil }
 func (t *tb) Errorf(f string, a ...any) { t.err = errors.Join(t.err, shorten(fmt.Sprintf(f, a...))) }
 func (t *tb) Fatal(a ...any)            { t.Fatalf("%s", fmt.Sprint(a...)) }
 
+// TempDir is a directory that is removed at the end.
+func (t *tb) TempDir() string {
+	dir, err := os.MkdirTemp("", "gantry-bench-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // Logf is told the daemon's whole log; that of a failing command is enough.
 func (t *tb) Logf(string, ...any) {}
 
