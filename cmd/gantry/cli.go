@@ -91,7 +91,7 @@ func (c *cli) color(w io.Writer) bool {
 func (c *cli) display(layers bool) progress.Display {
 	mode := progress.Mode(c.global.progress)
 	if mode == progress.Auto || mode == "" {
-		mode = progress.Plain
+		mode, layers = progress.Plain, layers && terminal.Is(c.err) // elsewhere an image is enough
 		if terminal.Is(c.err) && c.global.ansi != "never" && c.getenv("TERM") != "dumb" {
 			mode = progress.TTY
 		}

@@ -97,7 +97,7 @@ func verbs(c *cli) []*cobra.Command {
 	return []*cobra.Command{
 		newUpCommand(c), newDownCommand(c), newPsCommand(c), newLogsCommand(c), newExecCommand(c), newRunCommand(c),
 		newStartCommand(c), newStopCommand(c), newRestartCommand(c), newKillCommand(c), newPauseCommand(c), newUnpauseCommand(c),
-		newRemoveCommand(c), newPortCommand(c), newTopCommand(c), newPullCommand(c), newImagesCommand(c), newLsCommand(c),
+		newRemoveCommand(c), newPortCommand(c), newTopCommand(c), newPullCommand(c), newPushCommand(c), newImagesCommand(c), newLsCommand(c),
 		newWaitCommand(c), newConfigCommand(c), newCommitCommand(c), newCpCommand(c), newCreateCommand(c), newEventsCommand(c),
 		newVersionCommand(c), newAttachCommand(c), newBuildCommand(c),
 	}

@@ -79,7 +79,7 @@ func TestExample(t *testing.T) {
 	}
 
 	run("up", "-d", "--wait")
-	d.MustDocker("push", ref)
+	run("push", "hello")
 	d.MustDocker("rmi", ref)
 	run("up", "-d", "hello")
 	harness.Eventually(t, "the pushed image speaks", func() error {

@@ -196,6 +196,7 @@ func Title(kind, name string) string {
 var words = map[string][2]string{
 	"pull":    {"Pulling", "Pulled"},
 	"build":   {"Building", "Built"},
+	"push":    {"Pushing", "Pushed"},
 	"create":  {"Creating", "Created"},
 	"start":   {"Starting", "Started"},
 	"wait":    {"Waiting", "Ready"},
