@@ -56,7 +56,7 @@ func runPush(ctx context.Context, c *cli, o pushOptions, services []string) erro
 	}
 	list := pushed(t.definition, services, o.includeDeps)
 	if len(list) == 0 {
-		fmt.Fprintln(c.err, "nothing to push: name the services whose images are to be pushed")
+		fmt.Fprintln(c.err, "nothing to push: no service has build and image; services that are named are pushed without build, too")
 		return nil
 	}
 	if c.global.dryRun {
@@ -125,8 +125,9 @@ func runPush(ctx context.Context, c *cli, o pushOptions, services []string) erro
 	return all.ErrorOrNil()
 }
 
-// pushed lists the images that are to be pushed, each once: those of services
-// that were named, and of what they depend on if that was asked for.
+// pushed lists the images that are to be pushed, each once: those that the
+// project builds under names of the user's, and those of services that were
+// named.
 func pushed(p *project.Project, services []string, deps bool) []toPush {
 	chosen := map[string]bool{}
 	var choose func(name string)
@@ -136,8 +137,8 @@ func pushed(p *project.Project, services []string, deps bool) []toPush {
 			return
 		}
 		chosen[name] = true
-		if deps {
-			for _, d := range svc.DependsOn {
+		for _, d := range svc.DependsOn {
+			if deps {
 				choose(d.Service)
 			}
 		}
@@ -148,8 +149,20 @@ func pushed(p *project.Project, services []string, deps bool) []toPush {
 	var out []toPush
 	for i := range p.Services {
 		svc := &p.Services[i]
-		if chosen[svc.Name] && !slices.ContainsFunc(out, func(t toPush) bool { return t.ref == svc.Image }) {
-			out = append(out, toPush{svc.Image, svc.Name})
+		var names []string
+		switch {
+		case len(services) > 0 && !chosen[svc.Name]:
+		case svc.Build != nil && svc.ImageGiven:
+			names = append([]string{svc.Image}, svc.Build.Tags...)
+		case svc.Build != nil:
+			names = svc.Build.Tags
+		case slices.Contains(services, svc.Name):
+			names = []string{svc.Image}
+		}
+		for _, ref := range names {
+			if !slices.ContainsFunc(out, func(t toPush) bool { return t.ref == ref }) {
+				out = append(out, toPush{ref, svc.Name})
+			}
 		}
 	}
 	return out
