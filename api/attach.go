@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"gantry/engine"
 
@@ -61,8 +60,9 @@ func (a attachRoutes) attach(take func(w http.ResponseWriter, r *http.Request, t
 			return err
 		}
 		defer conn.conn.Close()
-		// a client that does not read is not waited for when the server stops
-		stop := context.AfterFunc(ctx, func() { conn.conn.SetWriteDeadline(time.Now()) })
+		// a client that does not read is not waited for when the server stops; a
+		// websocket's deadlines would not end a write that has begun
+		stop := context.AfterFunc(ctx, func() { conn.conn.Close() })
 		defer stop()
 		if past != nil && !conn.replay(past) {
 			return nil

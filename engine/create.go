@@ -128,6 +128,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	if rec.Mounts, err = e.planMounts(&rec, s.Carried); err != nil {
 		return nil, err
 	}
+	defer e.holdVolumes(&rec)()
 
 	dir := filepath.Join(e.cfg.DataRoot, "containers", rec.ID)
 	if err := os.Mkdir(dir, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -139,7 +140,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	if err := e.makeVolumes(ctx, c, &rec, &undo); err != nil {
 		return nil, err
 	}
-	root, err := e.rt.PrepareRoot(ctx, rec.ID, s.Image)
+	root, err := e.rt.PrepareRoot(ctx, rec.ID, img.ID) // the name may be another's by now
 	if err != nil {
 		return nil, err
 	}

@@ -3,9 +3,12 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"gantry/scheduler"
+	"gantry/volumes"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -247,16 +250,38 @@ func (e *Engine) networkUsers(name string) []string {
 	return out
 }
 
-// volumeUsers maps volumes to the containers that mount them, sorted.
+// volumeUsers maps volumes to the containers that mount them, sorted, those
+// that are being made included.
 func (e *Engine) volumeUsers() map[string][]string {
-	out := map[string][]string{}
+	e.mu.RLock()
+	mounts := make(map[string][]volumes.Point, len(e.containers)+len(e.mounting))
+	for id, rec := range e.mounting {
+		mounts[id] = rec.Mounts
+	}
+	e.mu.RUnlock()
 	for _, c := range e.all() {
-		rec := c.record()
-		for i := range rec.Mounts {
-			if m := &rec.Mounts[i]; m.Name != "" {
-				out[m.Name] = append(out[m.Name], c.id)
+		mounts[c.id] = c.record().Mounts
+	}
+	out := map[string][]string{}
+	for _, id := range slices.Sorted(maps.Keys(mounts)) {
+		for i := range mounts[id] {
+			if name := mounts[id][i].Name; name != "" {
+				out[name] = append(out[name], id)
 			}
 		}
 	}
 	return out
+}
+
+// holdVolumes keeps the volumes of a container that is being made from being
+// removed, until release: they are there before the container is.
+func (e *Engine) holdVolumes(rec *record) (release func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mounting[rec.ID] = rec
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.mounting, rec.ID)
+	}
 }

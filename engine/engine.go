@@ -69,7 +69,8 @@ type Engine struct {
 
 	mu         sync.RWMutex
 	containers map[string]*ctr
-	names      map[string]string // name to container ID, those being made included
+	names      map[string]string  // name to container ID, those being made included
+	mounting   map[string]*record // containers that are being made, by ID: their volumes are not to go
 	execs      map[string]*execution
 	running    map[string]*execution // execs whose end is awaited, health probes included
 	projects   map[string]*projectLock
@@ -95,7 +96,7 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 	e := &Engine{
 		id: id, components: sync.OnceValue(findComponents),
 		cfg: cfg, rt: rt, net: net, volumes: vols, bus: newBus(), facts: facts,
-		containers: map[string]*ctr{}, names: map[string]string{}, execs: map[string]*execution{},
+		containers: map[string]*ctr{}, names: map[string]string{}, mounting: map[string]*record{}, execs: map[string]*execution{},
 		running: map[string]*execution{}, projects: map[string]*projectLock{}, exclusives: locker.New(),
 		eager: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 	}

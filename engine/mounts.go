@@ -88,9 +88,7 @@ func (e *Engine) makeVolumes(ctx context.Context, c *ctr, rec *record, undo *und
 			if p.Anonymous {
 				want.Labels = map[string]string{labelAnonymous: ""}
 			}
-			_, err := e.volumes.Get(p.Name)
-			missing := errdefs.IsNotFound(err)
-			v, err := e.volumes.Create(want)
+			v, missing, err := e.makeVolume(want)
 			if err != nil {
 				return asSetting(err)
 			}
@@ -104,6 +102,16 @@ func (e *Engine) makeVolumes(ctx context.Context, c *ctr, rec *record, undo *und
 		}
 	}
 	return nil
+}
+
+// makeVolume makes a volume that is not there.
+func (e *Engine) makeVolume(want volumes.Volume) (v volumes.Volume, missing bool, err error) {
+	unlock := e.exclusive("volume " + want.Name) // whoever removes it looks for users first
+	defer unlock()
+	_, err = e.volumes.Get(want.Name)
+	missing = errdefs.IsNotFound(err)
+	v, err = e.volumes.Create(want)
+	return v, missing, err
 }
 
 // fillVolumes copies the image's content into volumes that are empty.

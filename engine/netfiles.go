@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"gantry/network"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/moby/moby/api/types/container"
 	mobynet "github.com/moby/moby/api/types/network"
 )
@@ -51,11 +51,14 @@ func (e *Engine) writeFiles(c *ctr, rec *record, eps map[string]*mobynet.Endpoin
 // not as it was made.
 func (e *Engine) editFiles(c *ctr, rec *record, had, has map[string]*mobynet.EndpointSettings, embedded bool) error {
 	hosts := filepath.Join(c.dir, "hosts")
-	old, err := os.ReadFile(hosts)
-	if errors.Is(err, fs.ErrNotExist) {
+	old, err := readOwnFile(hosts)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return e.writeFiles(c, rec, has, embedded, nil)
-	}
-	if err != nil {
+	case errdefs.IsResourceExhausted(err): // what they made of it is theirs until the next start
+		log.G(e.ctx).WithError(err).Warnf("container %q is not told of its other addresses", rec.Name)
+		return nil
+	case err != nil:
 		return err
 	}
 	before := &record{Config: rec.Config}
@@ -71,7 +74,10 @@ func (e *Engine) editFiles(c *ctr, rec *record, had, has map[string]*mobynet.End
 	}
 	edited := network.EditHosts(old, lines(addressesOf(before, had)), lines(addressesOf(rec, has)))
 	resolvPath := filepath.Join(c.dir, "resolv.conf")
-	resolv, err := os.ReadFile(resolvPath)
+	resolv, err := readOwnFile(resolvPath)
+	if errdefs.IsResourceExhausted(err) {
+		return writeInPlace(hosts, edited)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

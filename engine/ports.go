@@ -56,13 +56,16 @@ func (e *Engine) publish(ctx context.Context, c *ctr, rec *record) error {
 	for _, b := range bound {
 		p, ok := mobynet.PortFrom(b.ContainerPort, mobynet.IPProtocol(b.Proto))
 		if !ok {
-			return fmt.Errorf("published port %d/%s: %w", b.ContainerPort, b.Proto, errdefs.ErrInvalidArgument)
+			return errJoin(fmt.Errorf("published port %d/%s: %w", b.ContainerPort, b.Proto, errdefs.ErrInvalidArgument), e.closePorts(ctx, c))
 		}
 		for _, ip := range b.Bound {
 			m[p] = append(m[p], mobynet.PortBinding{HostIP: ip, HostPort: strconv.Itoa(int(b.HostPort))})
 		}
 	}
-	return c.update(func(s *state) { s.Ports = m })
+	if err := c.update(func(s *state) { s.Ports = m }); err != nil {
+		return errJoin(err, e.closePorts(ctx, c)) // else they are taken when the container is started again
+	}
+	return nil
 }
 
 // portsOf are the ports that a container publishes. Those it had already, which

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,10 +117,28 @@ func (e *Engine) files(c *ctr, rec *record) map[string]string {
 	return out
 }
 
+// maxOwnFile bounds what is read of a file that a container may write, in bytes.
+const maxOwnFile = 1 << 20
+
+// readOwnFile reads a file that is mounted into a container, whose processes may
+// have made of it what they like. ErrResourceExhausted when it is too large.
+func readOwnFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxOwnFile+1))
+	if err == nil && len(b) > maxOwnFile {
+		return nil, fmt.Errorf("%q has more than %d bytes: %w", path, maxOwnFile, errdefs.ErrResourceExhausted)
+	}
+	return b, err
+}
+
 // writeInPlace changes a file that may be mounted into a container: it stays
 // the same file.
 func writeInPlace(path string, b []byte) error {
-	old, err := os.ReadFile(path)
+	old, err := readOwnFile(path)
 	if err == nil && string(old) == string(b) {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"gantry/containerd/stdio"
@@ -77,7 +78,7 @@ func (e *Engine) AttachContainer(ctx context.Context, ref string) (stream *Strea
 	}()
 	if c.run == nil || c.run.dead {
 		p := &pendingAttach{ready: make(chan struct{})}
-		c.pending = append(c.pending, p)
+		c.pending = append(slices.DeleteFunc(c.pending, (*pendingAttach).settled), p) // without those whose client has left
 		c.mu.Unlock()
 		s := &Stream{TTY: rec.Config.Tty, Output: p}
 		if rec.Config.OpenStdin {

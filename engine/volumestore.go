@@ -25,9 +25,7 @@ func (e *Engine) CreateVolume(_ context.Context, req volume.CreateRequest) (volu
 			labels[k] = v
 		}
 	}
-	_, err := e.volumes.Get(req.Name)
-	missing := errdefs.IsNotFound(err)
-	v, err := e.volumes.Create(volumes.Volume{Name: req.Name, Driver: req.Driver, Options: req.DriverOpts, Labels: labels})
+	v, missing, err := e.makeVolume(volumes.Volume{Name: req.Name, Driver: req.Driver, Options: req.DriverOpts, Labels: labels})
 	if err != nil {
 		return volume.Volume{}, err
 	}
@@ -80,8 +78,19 @@ func (e *Engine) ListVolumes(_ context.Context, f Filters) ([]volume.Volume, err
 // RemoveVolume deletes a volume and its data; one that a container mounts,
 // running or not, stays.
 func (e *Engine) RemoveVolume(ctx context.Context, name string, force bool) error {
-	if users := e.volumeUsers()[name]; len(users) > 0 {
-		return fmt.Errorf("remove %s: volume is in use - [%s]: %w", name, strings.Join(users, ", "), errdefs.ErrConflict)
+	free := func() error {
+		if users := e.volumeUsers()[name]; len(users) > 0 {
+			return fmt.Errorf("remove %s: volume is in use - [%s]: %w", name, strings.Join(users, ", "), errdefs.ErrConflict)
+		}
+		return nil
+	}
+	if err := free(); err != nil { // without a wait for a container that is being made with it
+		return err
+	}
+	unlock := e.exclusive("volume " + name)
+	defer unlock()
+	if err := free(); err != nil {
+		return err
 	}
 	if err := e.volumes.Remove(ctx, name); err != nil {
 		if force && errdefs.IsNotFound(err) {
