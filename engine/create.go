@@ -137,32 +137,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	undo.add(func(context.Context) error { return os.RemoveAll(dir) })
 	c := newCtr(rec, state{Status: container.StateCreated}, dir)
 
-	if err := e.makeVolumes(ctx, c, &rec, &undo); err != nil {
-		return nil, err
-	}
-	root, err := e.rt.PrepareRoot(ctx, rec.ID, img.ID) // the name may be another's by now
-	if err != nil {
-		return nil, err
-	}
-	undo.add(root.Abort)
-	undo.add(func(ctx context.Context) error { return e.net.Release(ctx, rec.ID) })
-	netns, err := e.prepareNetwork(ctx, c, &rec)
-	if err != nil {
-		return nil, err
-	}
-	oci := ctd.ContainerSpec{ID: rec.ID, Image: rec.Image, Group: rec.Config.Labels[labelProject], Labels: indexLabels(rec.Config.Labels)}
-	err = root.With(ctx, func(path string) error {
-		if err := e.fillVolumes(ctx, &rec, path); err != nil {
-			return err
-		}
-		in, err := e.specInput(c, &rec, netns)
-		if err != nil {
-			return err
-		}
-		in.Rootfs = path
-		oci.Spec, err = spec.Build(in)
-		return err
-	})
+	oci, err := e.furnish(ctx, c, &rec, &undo)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +161,38 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	e.mu.Unlock()
 	e.emitContainer(c, events.ActionCreate, nil)
 	return warnings, nil
+}
+
+// furnish makes what a container needs: volumes, file system, namespace with
+// addresses, files; and the runtime spec that names all of it.
+func (e *Engine) furnish(ctx context.Context, c *ctr, rec *record, undo *undoList) (ctd.ContainerSpec, error) {
+	oci := ctd.ContainerSpec{ID: rec.ID, Image: rec.Image, Group: rec.Config.Labels[labelProject], Labels: indexLabels(rec.Config.Labels)}
+	if err := e.makeVolumes(ctx, c, rec, undo); err != nil {
+		return oci, err
+	}
+	root, err := e.rt.PrepareRoot(ctx, rec.ID, rec.ImageID) // the name may be another's by now
+	if err != nil {
+		return oci, err
+	}
+	undo.add(root.Abort)
+	undo.add(func(ctx context.Context) error { return e.net.Release(ctx, rec.ID) })
+	netns, err := e.prepareNetwork(ctx, c, rec)
+	if err != nil {
+		return oci, err
+	}
+	err = root.With(ctx, func(path string) error {
+		if err := e.fillVolumes(ctx, rec, path); err != nil {
+			return err
+		}
+		in, err := e.specInput(c, rec, netns)
+		if err != nil {
+			return err
+		}
+		in.Rootfs = path
+		oci.Spec, err = spec.Build(in)
+		return err
+	})
+	return oci, err
 }
 
 // complete fills in what the request leaves to the image, the daemon and

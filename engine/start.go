@@ -51,18 +51,9 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 		return err
 	}
 	c.callOffRestart()
-	c.mu.Lock()
-	rec, st, gone := c.rec, c.st, c.gone
-	c.mu.Unlock()
-	switch {
-	case gone:
-		return fmt.Errorf("No such container: %s: %w", rec.Name, errdefs.ErrNotFound)
-	case st.Status == container.StateRemoving:
-		return fmt.Errorf("container is marked for removal and cannot be started: %w", errdefs.ErrConflict)
-	case st.Status == container.StatePaused:
-		return fmt.Errorf("cannot start a paused container, try unpause instead: %w", errdefs.ErrConflict)
-	case st.alive():
-		return fmt.Errorf("container %q is running already: %w", rec.Name, errdefs.ErrNotModified)
+	rec, err := c.startable()
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -127,27 +118,51 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	if err != nil {
 		return undo(err)
 	}
+	e.supervise(c, r, started)
+	return nil
+}
+
+// startable returns what is to be started, or why it is not.
+func (c *ctr) startable() (record, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.gone:
+		return c.rec, fmt.Errorf("No such container: %s: %w", c.rec.Name, errdefs.ErrNotFound)
+	case c.st.Status == container.StateRemoving:
+		return c.rec, fmt.Errorf("container is marked for removal and cannot be started: %w", errdefs.ErrConflict)
+	case c.st.Status == container.StatePaused:
+		return c.rec, fmt.Errorf("cannot start a paused container, try unpause instead: %w", errdefs.ErrConflict)
+	case c.st.alive():
+		return c.rec, fmt.Errorf("container %q is running already: %w", c.rec.Name, errdefs.ErrNotModified)
+	}
+	return c.rec, nil
+}
+
+// supervise tells of a run that has begun and looks after it, unless it has
+// ended by now.
+func (e *Engine) supervise(c *ctr, r *run, started time.Time) {
 	c.mu.Lock()
 	alive := c.run == r && !r.dead
-	if serr := c.saveLocked(); serr != nil {
-		log.G(ctx).WithError(serr).Warnf("container %q: state is not on disk", rec.Name)
+	if err := c.saveLocked(); err != nil {
+		log.G(e.ctx).WithError(err).Warnf("container %q: state is not on disk", c.rec.Name)
 	}
 	c.mu.Unlock()
 	e.emitContainer(c, events.ActionStart, nil)
-	if alive {
-		e.net.SetLive(c.id, true)
-		m := e.watchHealth(c, started)
-		c.mu.Lock()
-		if alive = c.run == r && !r.dead; alive {
-			r.health, m = m, nil
-		}
-		c.mu.Unlock()
-		if !alive { // it ended meanwhile
-			e.net.SetLive(c.id, false)
-			m.stop()
-		}
+	if !alive {
+		return
 	}
-	return nil
+	e.net.SetLive(c.id, true)
+	m := e.watchHealth(c, started)
+	c.mu.Lock()
+	if alive = c.run == r && !r.dead; alive {
+		r.health = m
+	}
+	c.mu.Unlock()
+	if !alive { // it ended meanwhile
+		e.net.SetLive(c.id, false)
+		m.stop()
+	}
 }
 
 // awaitDead waits until the run whose process is gone, if there is one, has
