@@ -95,16 +95,21 @@ func checkConflicts(c *container.Config, h *container.HostConfig, nets []attachm
 		{h.UTSMode.IsHost() && c.Hostname != "", "hostname and the UTS mode"},
 		{mode.IsContainer() && c.Hostname != "", "hostname and the network mode"},
 		{!hasOwnLinks(mode) && slices.ContainsFunc(nets, func(a attachment) bool { return len(a.Settings.MacAddress) > 0 }), "mac-address and the network mode"},
-		{mode.IsContainer() && len(c.ExposedPorts) > 0, "port exposing and the container type network mode"},
 	} {
 		if conflict.is {
 			return fmt.Errorf("conflicting options: %s: %w", conflict.what, errdefs.ErrInvalidArgument)
 		}
 	}
+	if err := checkMode(h); err != nil {
+		return err
+	}
+	if mode.IsContainer() && len(c.ExposedPorts) > 0 { // published ones are exposed, too
+		return fmt.Errorf("conflicting options: port exposing and the container type network mode: %w", errdefs.ErrInvalidArgument)
+	}
 	if err := container.ValidateRestartPolicy(h.RestartPolicy); err != nil {
 		return fmt.Errorf("%v: %w", err, errdefs.ErrInvalidArgument)
 	}
-	return checkMode(h)
+	return nil
 }
 
 // hasOwnLinks tells whether a container of that mode has network interfaces
