@@ -54,6 +54,9 @@ func (r *runner) settled(a Action) Action {
 	case WaitContainer:
 		a.ID = now(a.ID)
 		return a
+	case RenameContainer:
+		a.ID = now(a.ID)
+		return a
 	case CreateContainer:
 		h := &a.Host
 		h.NetworkMode = container.NetworkMode(mode(string(h.NetworkMode)))

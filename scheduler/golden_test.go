@@ -99,6 +99,19 @@ func TestGoldenUp(t *testing.T) {
 			name: "up-moved-port", before: shop(service("a", publish("80", "80/tcp")), service("b")),
 			project: shop(service("a", version("2")), service("b", version("2"), publish("80", "80/tcp"))),
 		},
+		{name: "up-builds", project: shop(
+			service("a", built("base"), probe("true")), service("b", built("b", from("a"))), service("c", built("example.com/c", imageGiven), needs("a", project.Healthy)),
+			service("tool", built("base")))},
+		{
+			name: "up-build-again", options: scheduler.Options{Builds: scheduler.Builds{Always: true}},
+			before:  shop(service("db", probe("true")), service("a", built("a")), service("b", netOf("a")), service("c", needs("a", project.Started, restarts)), service("d", needs("c", project.Started))),
+			project: shop(service("db", probe("true")), service("a", built("a")), service("b", netOf("a")), service("c", needs("a", project.Started, restarts)), service("d", needs("c", project.Started))),
+		},
+		{
+			name: "up-build-one-shot", options: scheduler.Options{Builds: scheduler.Builds{Always: true}, Wait: true},
+			before:  shop(service("migrate", command("true")), service("web", built("web"), needs("migrate", project.Completed))),
+			project: shop(service("migrate", command("true")), service("web", built("web"), needs("migrate", project.Completed))),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := host()
@@ -114,7 +127,7 @@ func TestGoldenUp(t *testing.T) {
 			golden(t, c.name, plan.String())
 			run(t, d, plan)
 			if !c.options.NoStart && c.options.Services == nil {
-				if again := build(t, d, c.project, c.options); !again.Empty() && c.options.Recreate == "" {
+				if again := build(t, d, c.project, c.options); !again.Empty() && c.options.Recreate == "" && !c.options.Builds.Always {
 					t.Errorf("after the plan ran there is more to do:\n%s", again)
 				}
 			}

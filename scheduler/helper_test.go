@@ -45,6 +45,23 @@ func service(name string, edit ...func(*project.Service)) project.Service {
 
 func image(ref string) func(*project.Service) { return func(s *project.Service) { s.Image = ref } }
 
+// built gives a service a build; its image is the build's result.
+func built(ref string, edit ...func(*project.Service)) func(*project.Service) {
+	return func(s *project.Service) {
+		s.Image, s.Build = ref, &project.Build{Context: "/src"}
+		for _, e := range edit {
+			e(s)
+		}
+	}
+}
+
+func imageGiven(s *project.Service) { s.ImageGiven = true }
+
+// from has a build begin with another service's image.
+func from(service string) func(*project.Service) {
+	return func(s *project.Service) { s.Build.Contexts = map[string]string{"base": "service:" + service} }
+}
+
 func command(cmd string) func(*project.Service) {
 	return func(s *project.Service) { s.Config.Cmd = []string{cmd} }
 }

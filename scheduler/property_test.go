@@ -28,6 +28,7 @@ type spec struct {
 	version, replicas                                           int
 	deps                                                        map[int]dep // to services of lower number
 	shares                                                      int         // index of the service whose network it shares, -1
+	built                                                       bool        // its image is built
 }
 
 type dep struct {
@@ -50,7 +51,7 @@ func drawSpec(t *rapid.T, i int) spec {
 		port: flip("port"), second: flip("second"), static: flip("static"),
 		fixed:   rapid.IntRange(0, 4).Draw(t, "fixed") == 0,
 		version: rapid.IntRange(1, 3).Draw(t, "version"), replicas: rapid.IntRange(0, 3).Draw(t, "replicas"),
-		deps: map[int]dep{}, shares: -1,
+		deps: map[int]dep{}, shares: -1, built: flip("built"),
 	}
 	for j := range i {
 		if rapid.IntRange(0, 2).Draw(t, "dep") == 0 {
@@ -88,6 +89,9 @@ func render(specs []spec, networkVersion int) *project.Project {
 			continue
 		}
 		edits := []func(*project.Service){scale(s.replicas)}
+		if s.built {
+			edits = append(edits, built(name(i)))
+		}
 		shares := s.shares >= 0 && !specs[s.shares].gone && !oneShot[i]
 		single := func() { edits = append(edits, scale(1)) }
 		if oneShot[i] {
@@ -183,7 +187,13 @@ func drawHistory(t *rapid.T) history {
 	if rapid.IntRange(0, 5).Draw(t, "image") == 0 {
 		h.driver.Load("img", scheduler.Image{ID: "sha256:other"})
 	}
+	for i := range specs { // what the sources are by now
+		if rapid.IntRange(0, 2).Draw(t, "source") == 0 {
+			h.driver.Source(fmt.Sprintf("s%d", i), scheduler.Image{ID: "sha256:rebuilt"})
+		}
+	}
 	h.options = scheduler.Options{
+		Builds:        scheduler.Builds{Always: rapid.Bool().Draw(t, "build")},
 		Seed:          "now",
 		RemoveOrphans: true, // an orphan could keep a network from being replaced
 		Recreate:      rapid.SampledFrom([]scheduler.Recreate{"", "", scheduler.RecreateAlways}).Draw(t, "recreate"),
@@ -251,8 +261,48 @@ func TestSecondPlanIsEmpty(t *testing.T) {
 		}
 		up(t, h.driver, h.wanted, h.options)
 		h.options.Recreate = ""
+		if h.options.Builds.Always { // again: to the same content
+			before := picture(t, h.driver, nil)
+			ids := containerIDs(t, h.driver)
+			plan := up(t, h.driver, h.wanted, h.options)
+			if diff := cmp.Diff(before, picture(t, h.driver, nil)); diff != "" || !maps.Equal(ids, containerIDs(t, h.driver)) {
+				t.Fatalf("images were built to the same content, yet (-before +after)\n%s\n%s", diff, plan)
+			}
+		}
+		h.options.Builds.Always = false
 		if plan := build(t, h.driver, h.wanted, h.options); !plan.Empty() {
 			t.Fatalf("all is done, yet:\n%s", plan)
+		}
+	})
+}
+
+func containerIDs(t tb, d *memory.Driver) map[string]string {
+	out := map[string]string{}
+	for _, c := range observe(t, d, scheduler.Query{Project: "shop"}).Containers {
+		out[c.ID] = string(c.Status)
+	}
+	return out
+}
+
+// TestConditionalPlanIsWhatACertainOneWouldBe compares up --build with a build
+// and then an up, which knows what came of it.
+func TestConditionalPlanIsWhatACertainOneWouldBe(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := drawHistory(t)
+		known := volumes(t, h.driver)
+		h.options.Builds.Always = true
+		certain := h.driver.Clone()
+		images, err := scheduler.BuildImages(h.wanted, observe(t, certain, scheduler.QueryProject("shop", h.wanted)), scheduler.ImageOptions{Seed: "images"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, certain, images)
+		sure := h.options
+		sure.Builds.Always = false
+		up(t, certain, h.wanted, sure)
+		plan := up(t, h.driver, h.wanted, h.options)
+		if diff := cmp.Diff(picture(t, certain, known), picture(t, h.driver, known)); diff != "" {
+			t.Fatalf("(-certain +conditional)\n%s\n%s", diff, plan)
 		}
 	})
 }
@@ -273,7 +323,7 @@ type watch struct {
 func watched(d scheduler.Driver, p *project.Project, plan *scheduler.Plan) *watch {
 	w := &watch{Driver: d, p: p, going: map[string]bool{}}
 	for _, s := range plan.Steps {
-		if r, ok := s.Action.(scheduler.RemoveContainer); ok {
+		if r, ok := s.Action.(scheduler.RemoveContainer); ok && len(s.OnlyIf) == 0 {
 			w.going[r.ID] = true
 		}
 	}
@@ -300,7 +350,8 @@ func (w *watch) Apply(ctx context.Context, a scheduler.Action, report func(sched
 func (w *watch) check(svc project.Service, s *scheduler.State) {
 	for _, d := range svc.DependsOn {
 		for _, c := range s.Containers {
-			if c.Service != d.Service || c.OneOff || w.going[c.ID] || !d.Required {
+			replaced := slices.ContainsFunc(s.Containers, func(o scheduler.Container) bool { return o.Config.Labels[project.LabelReplace] == c.ID })
+			if c.Service != d.Service || c.OneOff || w.going[c.ID] || replaced || !d.Required {
 				continue
 			}
 			ok := c.Status == container.StateRunning || c.Status == container.StateExited && c.ExitCode == 0
@@ -447,7 +498,7 @@ func TestCrashedPlanIsCompleted(t *testing.T) {
 		if diff := cmp.Diff(want, picture(t, h.driver, known)); diff != "" {
 			t.Fatalf("(-undisturbed +completed)\n%s\nplans:\n%s", diff, strings.Join(plans, "\n"))
 		}
-		h.options.Recreate = ""
+		h.options.Recreate, h.options.Builds.Always = "", false
 		if plan := build(t, h.driver, h.wanted, h.options); !plan.Empty() {
 			t.Fatalf("all is done, yet:\n%s\nafter:\n%s", plan, strings.Join(plans, "\n"))
 		}
@@ -476,14 +527,14 @@ func TestFailureSkipsDependants(t *testing.T) {
 		for i, s := range plan.Steps {
 			doomed := false
 			for _, need := range s.Needs {
-				if status[need] != scheduler.StatusDone && !slices.Contains(s.Tolerate, need) {
+				if status[need] != scheduler.StatusDone && status[need] != scheduler.StatusUnchanged && !slices.Contains(s.Tolerate, need) {
 					doomed = true
 				}
 			}
 			switch {
 			case doomed != (status[i] == scheduler.StatusSkipped):
 				t.Fatalf("step %d ended %s:\n%s\n%v", i, status[i], plan, status)
-			case !doomed && !bad[fmt.Sprintf("%#v", s.Action)] && status[i] != scheduler.StatusDone && !errors.Is(err, errCut):
+			case !doomed && !bad[fmt.Sprintf("%#v", s.Action)] && status[i] != scheduler.StatusDone && status[i] != scheduler.StatusUnchanged && !errors.Is(err, errCut):
 				t.Fatalf("step %d ended %s without cause:\n%s", i, status[i], plan)
 			}
 			fatalFailure = fatalFailure || status[i] == scheduler.StatusFailed && !s.Optional

@@ -119,7 +119,9 @@ func (b *up) take(w *work, t *slot) {
 	if name != t.name {
 		rename := b.add(at(atRename), RenameContainer{ID: t.id, Service: w.svc.Name, From: name, To: t.name}, "its name is free")
 		rename.need(t.create)
-		rename.OnlyIf = t.replaced.onlyIf
+		if c := t.stays(); c == nil || c.Name == t.name { // else who stays needs its name
+			rename.OnlyIf = t.replaced.onlyIf
+		}
 	}
 }
 

@@ -15,17 +15,20 @@ services:
   web:
     build: {context: ., target: web, args: {GREETING: hello}}
     command: [sleep, "1000"]
+    init: true
     depends_on:
       db: {condition: service_healthy}
   worker:
     build: {context: ., target: worker}
     command: [sleep, "1000"]
+    init: true
   db:
     build:
       dockerfile_inline: |
         FROM busybox:test
         HEALTHCHECK --interval=1s CMD true
     command: [sleep, "1000"]
+    init: true
 `
 
 const shopDockerfile = `FROM busybox:test AS base
