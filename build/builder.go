@@ -47,7 +47,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 		return nil, err
 	}
 	ctx = namespaces.WithNamespace(context.WithoutCancel(ctx), cfg.Namespace)
-	if err := sweep(ctx, cfg); err != nil {
+	if err := Sweep(ctx, cfg.State, cfg.RuncPath); err != nil {
 		return nil, fmt.Errorf("build: what an earlier builder left: %w", err)
 	}
 	defer func() {

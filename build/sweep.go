@@ -13,17 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweep ends the steps that a killed builder left running and unmounts their
+// Sweep ends the steps that a killed builder left running and unmounts their
 // file systems. Bundles are ours, so their containers are.
-func sweep(ctx context.Context, cfg Config) error {
-	entries, err := os.ReadDir(cfg.State)
+//
+// It is called before Open, and by a daemon that starts: it may never build.
+func Sweep(ctx context.Context, state, runcPath string) error {
+	entries, err := os.ReadDir(state)
 	if os.IsNotExist(err) || err == nil && len(entries) == 0 {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	r := &runc.Runc{Command: cfg.RuncPath}
+	r := &runc.Runc{Command: runcPath}
 	var errs *multierror.Error
 	for _, e := range entries {
 		if e.IsDir() {
@@ -32,7 +34,7 @@ func sweep(ctx context.Context, cfg Config) error {
 			}
 		}
 	}
-	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(cfg.State))
+	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(state))
 	if err != nil {
 		return multierror.Append(errs, err)
 	}
@@ -43,7 +45,7 @@ func sweep(ctx context.Context, cfg Config) error {
 	}
 	for _, e := range entries {
 		if errs.ErrorOrNil() == nil {
-			errs = multierror.Append(errs, os.RemoveAll(filepath.Join(cfg.State, e.Name())))
+			errs = multierror.Append(errs, os.RemoveAll(filepath.Join(state, e.Name())))
 		}
 	}
 	return errs.ErrorOrNil()

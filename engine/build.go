@@ -26,7 +26,7 @@ func (e *Engine) builder() (*build.Builder, error) {
 		return e.builds.builder, nil
 	}
 	b, err := build.Open(e.ctx, build.Config{
-		Root: filepath.Join(e.cfg.DataRoot, "buildkit"), State: filepath.Join(e.cfg.RunRoot, "build"),
+		Root: filepath.Join(e.cfg.DataRoot, "buildkit"), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
 		Images: e.rt.ImageStore(), Hosts: e.rt.RegistryHosts, CacheSize: e.cfg.BuildCache, Version: e.cfg.Version,
 	}, e.rt.Client(), stepNetwork{e.net})
@@ -36,6 +36,17 @@ func (e *Engine) builder() (*build.Builder, error) {
 	e.builds.builder = b
 	return b, nil
 }
+
+// sweepBuilds ends the steps of builds that a killed daemon left running.
+func (e *Engine) sweepBuilds(ctx context.Context) error {
+	if err := build.Sweep(ctx, e.buildState(), e.rt.Runc()); err != nil {
+		return fmt.Errorf("steps of builds that a killed daemon left: %w", err)
+	}
+	return nil
+}
+
+// buildState is where the steps of builds have their bundles.
+func (e *Engine) buildState() string { return filepath.Join(e.cfg.RunRoot, "build") }
 
 // closeBuilder ends all builds.
 func (e *Engine) closeBuilder() error {

@@ -1,8 +1,15 @@
 package e2e
 
 import (
+	"bytes"
+	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -118,4 +125,177 @@ func TestBuildFailureNamesStepLineAndOutput(t *testing.T) {
 	if !strings.Contains(r.Stderr, filepath.Join("gone", "nowhere")) {
 		t.Errorf("a missing context is told as:\n%s", r.Stderr)
 	}
+}
+
+// sleeper is what a step of a build runs until somebody ends it: a process that
+// can be told from all others.
+const sleeper = "27182818"
+
+const slow = "FROM busybox:test\nCOPY . /src\nRUN [ -e /src/fast ] || sleep " + sleeper + "\n"
+
+// asleepPids are the processes of the step.
+func asleepPids() (pids []int) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range dirs {
+		line, _ := os.ReadFile(f)
+		if string(line) == "sleep\x00"+sleeper+"\x00" {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// asleep begins a build and waits until its step runs.
+func asleep(d *harness.Daemon, dir string, args ...string) *exec.Cmd {
+	d.T.Helper()
+	cmd := d.Command(dir, args...)
+	if err := cmd.Start(); err != nil {
+		d.T.Fatal(err)
+	}
+	d.T.Cleanup(func() { cmd.Process.Kill() })
+	harness.Eventually(d.T, "the step runs", func() error {
+		if len(asleepPids()) == 0 {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	return cmd
+}
+
+// awake waits until nothing of a build is left running.
+func awake(d *harness.Daemon) {
+	d.T.Helper()
+	harness.Eventually(d.T, "nothing of the build runs", func() error {
+		if pids := asleepPids(); len(pids) > 0 {
+			return fmt.Errorf("processes %v", pids)
+		}
+		mounts, _ := os.ReadFile("/proc/self/mountinfo")
+		if strings.Contains(string(mounts), d.Run()+"/build/") {
+			return errors.New("a step's file system is mounted")
+		}
+		bundles, _ := filepath.Glob(d.Run() + "/build/*/config.json")
+		spaces, _ := filepath.Glob(d.Run() + "/netns/*")
+		if len(bundles)+len(spaces) > 0 {
+			return fmt.Errorf("left: %v %v", bundles, spaces)
+		}
+		return nil
+	})
+}
+
+func TestInterruptedBuildsLeaveNothingAndGoOn(t *testing.T) {
+	t.Parallel()
+	d := builder(t)
+	dir := d.Project("slow", "name: slow\nservices:\n  a:\n    build: .\n    command: [sleep, '100']\n    init: true\n", "Dockerfile", slow)
+	for _, args := range [][]string{{"build"}, {"up", "-d"}} {
+		cmd := asleep(d, dir, args...)
+		cmd.Process.Signal(os.Interrupt)
+		if cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+			t.Errorf("%v ended with %d", args, cmd.ProcessState.ExitCode())
+		}
+		awake(d)
+	}
+
+	cmd := asleep(d, dir, "build")
+	d.Kill9()
+	if cmd.Wait(); cmd.ProcessState.Success() {
+		t.Error("a build succeeded without its daemon")
+	}
+	d.Launch()
+	awake(d)
+	if got := d.MustDocker("image", "ls", "-q", "slow-a"); got != "" {
+		t.Errorf("half an image can be seen: %s", got)
+	}
+	d.Write("slow/fast", "")
+	d.Must(dir, "up", "-d")
+	expectState(d, dir, map[string]string{"slow-a-1": "running"})
+	d.Must(dir, "down")
+}
+
+func TestBuildSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
+	const fromFile, fromVariable = "s3cr3t-of-a-file", "s3cr3t-of-a-variable"
+	d := builder(t)
+	dir := d.Project("safe", `
+name: safe
+services:
+  a:
+    build:
+      context: app
+      secrets: [file, variable]
+      cache_to: [type=inline]
+secrets:
+  file: {file: ./secret}
+  variable: {environment: TOKEN}
+`, "app/Dockerfile", `FROM busybox:test
+RUN --mount=type=secret,id=file --mount=type=secret,id=variable,env=GIVEN \
+    test "$(cat /run/secrets/file)" = `+strings.ReplaceAll(fromFile, "-", "$(printf -- -)")+` && \
+    echo -n "$GIVEN" | wc -c >/length
+`, "secret", fromFile, ".env", "TOKEN="+fromVariable+"\n")
+	d.Must(dir, "build")
+	if got := d.MustDocker("run", "--rm", "safe-a", "cat", "/length"); strings.TrimSpace(got) != strconv.Itoa(len(fromVariable)) {
+		t.Errorf("the step saw a secret of %s bytes", got)
+	}
+	d.Must(dir, "create")
+	searched := 0
+	err := filepath.WalkDir(d.Data(), func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		searched++
+		for _, secret := range []string{fromFile, fromVariable} {
+			if has, err := holds(path, secret); err != nil || has {
+				t.Errorf("%s has a secret: %t %v", path, has, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || searched < 10 {
+		t.Errorf("searched %d files: %v", searched, err)
+	}
+	for _, told := range []string{d.MustDocker("image", "history", "--no-trunc", "safe-a"), d.Log()} {
+		if strings.Contains(told, fromFile) || strings.Contains(told, fromVariable) {
+			t.Errorf("a secret is told:\n%s", told)
+		}
+	}
+	d.Must(dir, "down")
+}
+
+// holds searches a file, and what gzip has packed in it.
+func holds(path, text string) (bool, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	if unpacked, err := gzip.NewReader(bytes.NewReader(content)); err == nil {
+		if content, err = io.ReadAll(unpacked); err != nil {
+			return false, err
+		}
+	}
+	return bytes.Contains(content, []byte(text)), nil
+}
+
+func TestBuildBeginsWithAnotherServicesImage(t *testing.T) {
+	t.Parallel()
+	d := builder(t)
+	dir := d.Project("chain", `
+name: chain
+services:
+  app:
+    build:
+      context: app
+      additional_contexts: {base: "service:base", docs: ./docs}
+    command: [sleep, "1000"]
+    init: true
+  base:
+    build: {context: base}
+    profiles: [tools]
+`, "app/Dockerfile", "FROM base\nCOPY --from=docs page /page\n", "docs/page", "a page\n", "base/Dockerfile", "FROM busybox:test\nRUN echo base >/base\n")
+	d.Must(dir, "--profile", "tools", "build", "app")
+	d.Must(dir, "--profile", "tools", "up", "-d", "app")
+	if got := d.Must(dir, "exec", "-T", "app", "cat", "/base", "/page"); got != "base\na page\n" {
+		t.Errorf("app has %q", got)
+	}
+	d.Must(dir, "--profile", "tools", "run", "--rm", "--build", "-T", "base", "cat", "/base")
+	d.Must(dir, "--profile", "*", "down", "--rmi", "all")
 }
