@@ -96,17 +96,18 @@ func (e *Engine) noteEnd(ctx context.Context, c *ctr) error {
 	return e.closePorts(ctx, c)
 }
 
-// DisconnectNetwork takes a container's place on a network away. Force does so
-// also when the network is not there any more.
+// DisconnectNetwork takes a container's place on a network away. When the network
+// is not there any more, force does so, and so does a container that is stopped:
+// it could not be started again otherwise.
 func (e *Engine) DisconnectNetwork(ctx context.Context, ref string, req mobynet.DisconnectRequest) error {
 	c, err := e.find(req.Container)
 	if err != nil {
 		return err
 	}
-	n, err := e.net.Get(ref)
-	gone := errdefs.IsNotFound(err) && req.Force
-	if err != nil && !gone {
-		return err
+	n, missing := e.net.Get(ref)
+	gone := errdefs.IsNotFound(missing)
+	if missing != nil && !gone {
+		return missing
 	}
 	if gone {
 		n.Name = ref
@@ -121,6 +122,9 @@ func (e *Engine) DisconnectNetwork(ctx context.Context, ref string, req mobynet.
 	}
 	if old.HostConfig.NetworkMode.IsHost() || n.Name == network.HostName {
 		return fmt.Errorf("container cannot be disconnected from host network or connected to host network: %w", errdefs.ErrInvalidArgument)
+	}
+	if gone && !req.Force && (st.alive() || !slices.Contains(networkNames(&old), n.Name)) {
+		return missing
 	}
 	if !slices.Contains(networkNames(&old), n.Name) {
 		return fmt.Errorf("container %s is not connected to network %s: %w", c.id, n.Name, errdefs.ErrNotFound)

@@ -442,3 +442,20 @@ func TestConnectKilledAnywhereIsRepaired(t *testing.T) {
 	d.MustDocker("network", "rm", "a", "b")
 	d.NoLeaks()
 }
+
+func TestStoppedContainerLeavesNetworkThatIsGone(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	d.MustDocker("network", "create", "front")
+	d.MustDocker("create", "--name", "app", "--network", "front", image, "true")
+	d.MustDocker("network", "connect", "bridge", "app")
+	d.MustDocker("network", "rm", "front")
+	if r := d.FailDocker("start", "app"); !strings.Contains(r.Stderr, "network front not found") {
+		t.Fatal(r)
+	}
+	d.MustDocker("network", "disconnect", "front", "app")
+	d.MustDocker("start", "-a", "app")
+	if r := d.FailDocker("network", "disconnect", "front", "app"); !strings.Contains(r.Stderr, "network front not found") {
+		t.Fatal(r)
+	}
+}
