@@ -120,7 +120,7 @@ func TestCommandsWithoutMeaningSayWhatToUse(t *testing.T) {
 	_, help, _ := call(t, "docker", nil, "--help")
 	for _, line := range []string{
 		"swarm init", "node ls", "service create --name x y", "stack deploy", "secret ls", "config ls", "plugin install x", "trust sign x",
-		"checkpoint create a b", "context use x", "buildx build .", "scout quickview", "swarm --help", "-D swarm leave",
+		"checkpoint create a b", "context use x", "scout quickview", "swarm --help", "-D swarm leave",
 	} {
 		args := strings.Fields(line)
 		code, out, errs := call(t, "docker", nil, args...)

@@ -147,6 +147,7 @@ func (f *Front) populate(root *cobra.Command) {
 		}
 		cmd.AddCommand(f.Extra[cmd.Name()]...)
 	}
+	f.addBuild(root)
 	for _, path := range [][]string{{"info"}, {"system", "info"}} {
 		if info, _, err := root.Find(path); err == nil {
 			f.withoutPlugins(info)

@@ -27,7 +27,6 @@ var instead = map[string]string{
 	"trust":      "name images by digest (NAME@sha256:…)",
 	"checkpoint": "use docker commit to keep a container's files, or docker pause to hold it",
 	"context":    "use -H, DOCKER_HOST or GANTRY_HOST to name a daemon",
-	"buildx":     "use docker build",
 	"bake":       "use docker compose build",
 	"scout":      noPlugin,
 	"sbom":       noPlugin,

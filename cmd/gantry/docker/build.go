@@ -1,0 +1,294 @@
+package docker
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/docker/cli/cli"
+	buildkit "github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/frontend/subrequests/lint"
+	solverrors "github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/spf13/cobra"
+)
+
+// addBuild puts our build command where docker has its own.
+func (f *Front) addBuild(root *cobra.Command) {
+	if f.Only == nil {
+		root.AddCommand(f.buildxCommand())
+	}
+	for _, parent := range append(root.Commands(), root) {
+		switch {
+		case parent == root && f.Only != nil: // there it is the verb of compose
+		case parent == root, parent.Name() == "image", parent.Name() == "builder", parent.Name() == "buildx":
+			for _, cmd := range parent.Commands() {
+				if cmd.Name() == "build" {
+					parent.RemoveCommand(cmd)
+				}
+			}
+			parent.AddCommand(f.buildCommand())
+		}
+	}
+}
+
+// buildCommand is "docker build": BuildKit's client on the daemon's own
+// connection, without a plugin.
+func (f *Front) buildCommand() *cobra.Command {
+	var o buildOptions
+	cmd := &cobra.Command{
+		Use:   "build [OPTIONS] PATH | URL | -",
+		Short: "Build an image from a Dockerfile",
+		Args:  cli.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.given = cmd.Flags().Changed
+			return f.build(cmd.Context(), &o, args[0])
+		},
+	}
+	o.flags(cmd.Flags())
+	return cmd
+}
+
+// kit is BuildKit's client.
+func (f *Front) kit(ctx context.Context) (*buildkit.Client, error) {
+	api := f.cli.Client()
+	return buildkit.New(ctx, "", buildkit.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return api.DialHijack(ctx, "/grpc", "h2c", nil)
+	}), buildkit.WithSessionDialer(func(ctx context.Context, proto string, meta map[string][]string) (net.Conn, error) {
+		return api.DialHijack(ctx, "/session", proto, meta)
+	}))
+}
+
+func (f *Front) build(ctx context.Context, o *buildOptions, source string) error {
+	solve, err := f.solveOptions(o, source)
+	if err != nil {
+		return err
+	}
+	kit, err := f.kit(ctx)
+	if err != nil {
+		return err
+	}
+	defer kit.Close()
+	call, err := o.subrequest()
+	if err != nil {
+		return err
+	}
+	if call != "" {
+		return f.call(ctx, kit, solve, call)
+	}
+	resp, err := f.shown(ctx, o, func(status chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error) {
+		return kit.Solve(ctx, nil, solve, status)
+	})
+	if err != nil {
+		return f.explainBuild(ctx, err)
+	}
+	return f.built(ctx, o, resp.ExporterResponse)
+}
+
+// shown runs a build with a display of its progress on stderr.
+func (f *Front) shown(ctx context.Context, o *buildOptions, run func(chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error)) (*buildkit.SolveResponse, error) {
+	mode := progressui.DisplayMode(o.progress)
+	if o.progress == "auto" {
+		mode = progressui.DisplayMode(firstNonEmpty(f.Getenv("BUILDKIT_PROGRESS"), o.progress))
+	}
+	if o.quiet {
+		mode = progressui.QuietMode
+	}
+	display, err := progressui.NewDisplay(f.Err, mode)
+	if err != nil {
+		return nil, err
+	}
+	status, shown := make(chan *buildkit.SolveStatus), make(chan []buildkit.VertexWarning, 1)
+	go func() {
+		warnings, _ := display.UpdateFrom(context.WithoutCancel(ctx), status) // it ends with the channel
+		shown <- warnings
+	}()
+	resp, err := run(status)
+	if ctx.Err() != nil { // nobody waits for the last of it
+		return nil, context.Cause(ctx)
+	}
+	warnings := <-shown
+	if n := len(warnings); n > 0 && err == nil && (mode == progressui.AutoMode || mode == progressui.PlainMode || mode == progressui.TtyMode) {
+		fmt.Fprintf(f.Err, "\n %d warning%s found (use docker build --check to expand):\n", n, plural(n))
+		for _, w := range warnings {
+			fmt.Fprintf(f.Err, " - %s\n", w.Short)
+		}
+	}
+	return resp, err
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+func firstNonEmpty(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// explainBuild shows the place in the Dockerfile.
+func (f *Front) explainBuild(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, s := range solverrors.Sources(err) {
+		s.Print(f.Err)
+	}
+	return fmt.Errorf("ERROR: failed to build: %w", err)
+}
+
+// built writes what the caller asked to know of the result.
+func (f *Front) built(ctx context.Context, o *buildOptions, resp map[string]string) error {
+	if o.metadata != "" {
+		if err := writeMetadata(o.metadata, resp); err != nil {
+			return err
+		}
+	}
+	if !o.quiet && o.iidfile == "" {
+		return nil
+	}
+	id := resp[exptypes.ExporterImageDigestKey]
+	if id == "" {
+		return nil // the result is no image
+	}
+	if img, err := f.cli.Client().ImageInspect(ctx, id); err == nil { // else it is not in the image store
+		id = img.ID
+	}
+	if o.iidfile != "" {
+		if err := os.WriteFile(o.iidfile, []byte(id), 0o644); err != nil {
+			return fmt.Errorf("--iidfile: %w", err)
+		}
+	}
+	if o.quiet {
+		fmt.Fprintln(f.Out, id)
+	}
+	return nil
+}
+
+// writeMetadata writes what exporters said: of values in base64 what they hold.
+func writeMetadata(path string, resp map[string]string) error {
+	out := map[string]any{}
+	for k, v := range resp {
+		out[k] = v
+		if data, err := base64.StdEncoding.DecodeString(v); err == nil && json.Valid(data) && len(data) > 0 && data[0] == '{' {
+			out[k] = json.RawMessage(data)
+		}
+	}
+	data, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		path = os.Stdout.Name()
+	}
+	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("--metadata-file: %w", err)
+	}
+	return nil
+}
+
+// call asks the frontend about the Dockerfile instead of building it.
+func (f *Front) call(ctx context.Context, kit *buildkit.Client, solve buildkit.SolveOpt, request string) error {
+	solve.Exports = nil
+	solve.FrontendAttrs["requestid"] = request
+	solve.FrontendAttrs["frontend.caps"] = "moby.buildkit.frontend.subrequests"
+	var said map[string][]byte
+	attrs := maps.Clone(solve.FrontendAttrs)
+	solve.Frontend = ""
+	_, err := kit.Build(ctx, solve, "gantry", func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+		res, err := c.Solve(ctx, gateway.SolveRequest{Frontend: "dockerfile.v0", FrontendOpt: attrs})
+		if err == nil {
+			said = res.Metadata
+		}
+		return res, err
+	}, nil)
+	if err != nil {
+		return f.explainBuild(ctx, err)
+	}
+	if request != lint.RequestLint {
+		_, err := io.WriteString(f.Out, string(said["result.txt"]))
+		return err
+	}
+	var found lint.LintResults
+	if err := json.Unmarshal(said["result.json"], &found); err != nil {
+		return fmt.Errorf("--check: %w", err)
+	}
+	if len(found.Warnings) == 0 && found.Error == nil {
+		fmt.Fprintln(f.Out, "Check complete, no warnings found.")
+		return nil
+	}
+	fmt.Fprintf(f.Out, "Check complete, %d warning%s found:\n", len(found.Warnings), plural(len(found.Warnings)))
+	if err := lint.PrintLintViolations(said["result.json"], f.Out, nil); err != nil {
+		return err
+	}
+	return cli.StatusError{StatusCode: 1}
+}
+
+// buildxCommand has what people call of the plugin in scripts.
+func (f *Front) buildxCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "buildx", Short: "Build with BuildKit", Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	du := &cobra.Command{
+		Use: "du", Short: "Disk usage of the build cache", Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.cacheUsage(cmd.Context()) },
+	}
+	version := &cobra.Command{
+		Use: "version", Short: "Show what builds", Args: cli.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(f.Out, "gantry", f.Version)
+			return err
+		},
+	}
+	prune := &cobra.Command{
+		Use: "prune", Short: "Remove build cache", DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cmd.Root().SetArgs(append([]string{"builder", "prune"}, args...))
+			return cmd.Root().ExecuteContext(cmd.Context())
+		},
+	}
+	cmd.AddCommand(du, prune, version)
+	return cmd
+}
+
+func (f *Front) cacheUsage(ctx context.Context) error {
+	kit, err := f.kit(ctx)
+	if err != nil {
+		return err
+	}
+	defer kit.Close()
+	records, err := kit.DiskUsage(ctx)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, r := range records {
+		used := "never"
+		if r.LastUsedAt != nil {
+			used = r.LastUsedAt.Format(time.RFC3339)
+		}
+		fmt.Fprintf(f.Out, "%s\t%d\t%s\t%s\n", r.ID, r.Size, used, strings.TrimSpace(r.Description))
+		if !r.Shared {
+			total += r.Size
+		}
+	}
+	fmt.Fprintf(f.Out, "Total:\t%d\n", total)
+	return nil
+}
+
+var errNoOutput = errors.New("use -t to name the image that is pushed")
