@@ -115,7 +115,7 @@ func ensureMounted(ctx context.Context, v Volume) error {
 		return err
 	}
 	if err := unix.Mount(m.device, v.Mountpoint, m.fstype, m.flags, m.data); err != nil {
-		return fmt.Errorf("mount %s:%s, flags: %#x, data: %s: %v: %w", m.device, v.Mountpoint, m.flags, m.data, err, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("mount %s:%s, flags: %#x, data: %s: %v: %w", m.device, v.Mountpoint, m.flags, masked(m.data), err, errdefs.ErrFailedPrecondition)
 	}
 	// A bind takes most flags only when it is remounted.
 	if m.flags&unix.MS_BIND != 0 && m.flags&^(unix.MS_BIND|unix.MS_REC) != 0 {
@@ -125,7 +125,7 @@ func ensureMounted(ctx context.Context, v Volume) error {
 		err = unix.Mount("", v.Mountpoint, "", m.propagation, "")
 	}
 	if err != nil {
-		err = fmt.Errorf("options %q: %w", v.Options["o"], err)
+		err = fmt.Errorf("options %q: %w", masked(v.Options["o"]), err)
 		return errors.Join(err, unix.Unmount(v.Mountpoint, unix.MNT_DETACH))
 	}
 	return nil
@@ -182,6 +182,17 @@ func parseMount(options map[string]string) mountCall {
 	}
 	m.data = strings.Join(data, ",")
 	return m
+}
+
+// masked are mount options without passwords, for errors and logs.
+func masked(options string) string {
+	opts := strings.Split(options, ",")
+	for i, o := range opts {
+		if k, _, ok := strings.Cut(o, "="); ok && (k == "password" || k == "pass" || k == "password2") {
+			opts[i] = k + "=********"
+		}
+	}
+	return strings.Join(opts, ",")
 }
 
 // resolveAddr replaces a host's name in addr=NAME, which mount(8) would do for

@@ -243,6 +243,11 @@ func TestMountFails(t *testing.T) {
 	if _, err := s.Mount(ctx, "data", "c1"); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "/does/not/exist") {
 		t.Errorf("got %v, want an error that names the device", err)
 	}
+	_, err = s.Create(Volume{Name: "share", Options: map[string]string{"type": "nonsense", "o": "username=me,password=secret,pass=secret", "device": "//host/share"}})
+	must(t, err)
+	if _, err := s.Mount(ctx, "share", "c1"); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "username=me") {
+		t.Errorf("got %v, want the options without passwords", err)
+	}
 	must(t, s.Remove(ctx, "data")) // a failed mount makes no user
 	if _, err := s.Mount(ctx, "data", "c1"); !errdefs.IsNotFound(err) {
 		t.Errorf("got %v, want not found", err)
