@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Registries says how registries are reached. The names are dockerd's.
@@ -44,10 +46,33 @@ func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracke
 	if err != nil {
 		return nil, err
 	}
-	return docker.NewResolver(docker.ResolverOptions{
-		Hosts:   func(string) ([]docker.RegistryHost, error) { return hosts, nil },
-		Tracker: tracker,
-	}), nil
+	of := func(hosts ...docker.RegistryHost) remotes.Resolver {
+		return docker.NewResolver(docker.ResolverOptions{
+			Hosts:   func(string) ([]docker.RegistryHost, error) { return hosts, nil },
+			Tracker: tracker,
+		})
+	}
+	m := mirrored{Resolver: of(hosts...)}
+	for _, h := range hosts {
+		m.each = append(m.each, of(h))
+	}
+	return m, nil
+}
+
+// mirrored asks mirrors one after another and then the registry itself, whose
+// answer it is that counts when none has an image.
+type mirrored struct {
+	remotes.Resolver // of all of them
+	each             []remotes.Resolver
+}
+
+func (m mirrored) Resolve(ctx context.Context, ref string) (name string, desc ocispec.Descriptor, err error) {
+	for _, r := range m.each {
+		if name, desc, err = r.Resolve(ctx, ref); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return name, desc, err
 }
 
 // RegistryHosts says how a registry and its mirrors are reached by those who

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 func TestInsecure(t *testing.T) {
@@ -113,4 +115,32 @@ func TestRegistryErrorKeepsCancel(t *testing.T) {
 	if err := registryError("x", nil); err != nil {
 		t.Errorf("%v", err)
 	}
+}
+
+// What a mirror answers counts only when it has the image.
+func TestMirrorsAnswerDoesNotHideTheRegistrys(t *testing.T) {
+	answering := func(status int) remotes.Resolver {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(srv.Close)
+		r, err := Registries{}.resolver(srv.Listener.Addr().String()+"/app:1", Auth{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return aimed{r, srv.Listener.Addr().String()}
+	}
+	m := mirrored{each: []remotes.Resolver{answering(http.StatusInternalServerError), answering(http.StatusNotFound), answering(http.StatusTooManyRequests)}}
+	_, _, err := m.Resolve(context.Background(), "docker.io/library/app:1")
+	if err = registryError("docker.io/library/app:1", err); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("the registry's own answer is lost: %v", err)
+	}
+}
+
+// aimed asks one server, whatever registry a reference names.
+type aimed struct {
+	remotes.Resolver
+	host string
+}
+
+func (a aimed) Resolve(ctx context.Context, _ string) (string, ocispec.Descriptor, error) {
+	return a.Resolver.Resolve(ctx, a.host+"/app:1")
 }

@@ -1,10 +1,13 @@
 package registry_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +122,15 @@ func TestDaemonKilledInAPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, f.half)
+	harness.Eventually(t, "a part of the layer is on the disk", func() error {
+		parts, err := filepath.Glob(filepath.Join(d.Data(), "containerd/io.containerd.content.v1.content/ingest/*/data"))
+		for _, p := range parts {
+			if st, err := os.Stat(p); err == nil && st.Size() >= size/4 {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %q, %v", parts, err)
+	})
 	d.Kill9()
 	if pull.Wait() == nil {
 		t.Error("the pull did not notice that the daemon died")

@@ -3,11 +3,17 @@ package registry_test
 import (
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"gantry/tests/harness"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/authconfig"
+	"github.com/moby/moby/api/types/registry"
+	"github.com/moby/moby/client"
 )
 
 // What is pushed is what others pull, to the byte.
@@ -66,4 +72,56 @@ func TestPushOfNothing(t *testing.T) {
 	}
 	d.MustDocker("tag", image, addr+"/app:1")
 	has(t, d.FailDocker("push", "--platform", "linux/s390x", addr+"/app:1").Stderr, "linux/s390x")
+}
+
+// An image of Docker's own format stays what it is, to the digest.
+func TestSchema2(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	addr := harness.Registry(t, "", "")
+	harness.Push(t, addr+"/old:1", []string{"--format", "v2s2"})
+	d.MustDocker("pull", addr+"/old:1")
+	d.MustDocker("tag", addr+"/old:1", addr+"/new:1")
+	d.MustDocker("push", addr+"/new:1")
+	for _, name := range []string{"old", "new"} {
+		raw, err := exec.Command("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+addr+"/"+name+":1").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		has(t, string(raw), `application/vnd.docker.distribution.manifest.v2+json`)
+	}
+	has(t, d.MustDocker("image", "inspect", "--format", "{{.RepoDigests}}", addr+"/new:1"), addr+"/new@sha256:", addr+"/old@sha256:")
+}
+
+// What a registry has under a name is told without a pull, and a wrong password
+// by its status.
+func TestRegistryThroughTheClient(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	addr := harness.Registry(t, "user", "secret")
+	harness.Push(t, addr+"/app:1", []string{"--dest-creds", "user:secret"})
+	api, err := client.New(client.WithHost(d.Host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	login := client.RegistryLoginOptions{Username: "user", Password: "secret", ServerAddress: addr}
+	if got, err := api.RegistryLogin(t.Context(), login); err != nil || got.Auth.Status != "Login Succeeded" {
+		t.Errorf("login: %+v, %v", got, err)
+	}
+	login.Password = "wrong"
+	if _, err := api.RegistryLogin(t.Context(), login); !errdefs.IsUnauthorized(err) {
+		t.Errorf("login with a wrong password: %v", err)
+	}
+	encoded, err := authconfig.Encode(registry.AuthConfig{Username: "user", Password: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := api.DistributionInspect(t.Context(), addr+"/app:1", client.DistributionInspectOptions{EncodedRegistryAuth: encoded})
+	if err != nil || len(got.Platforms) != 1 || got.Platforms[0].Architecture != runtime.GOARCH || got.Descriptor.Size == 0 || got.Descriptor.MediaType == "" {
+		t.Errorf("the registry has %+v, %v", got, err)
+	}
+	if _, err := api.DistributionInspect(t.Context(), addr+"/app:2", client.DistributionInspectOptions{EncodedRegistryAuth: encoded}); !errdefs.IsNotFound(err) {
+		t.Errorf("of a tag that is not there: %v", err)
+	}
 }
