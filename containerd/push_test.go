@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,9 @@ import (
 
 	"gantry/containerd"
 	"gantry/tests/busybox"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 // between is a registry's front that hands requests on after look has had its
@@ -195,5 +199,42 @@ func TestPushOfAnIndexInPart(t *testing.T) {
 	h.must(err)
 	if descriptor.Digest.String() != img.Target || len(platforms) != 2 || platforms[1].Architecture != "arm64" {
 		t.Errorf("the registry has %+v for %v", descriptor, platforms)
+	}
+}
+
+// A disk that is full ends a pull with an error that says so; with room again
+// the same pull goes on.
+func TestPullOntoAFullDisk(t *testing.T) {
+	const size = 24 << 20
+	addr := registry(t, "", "")
+	push(t, addr+"/app:1", []string{"--dest-decompress"}, busybox.Layer(busybox.File{Path: "/big", Body: noise(size)}))
+	cfg := config(t)
+	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", cfg.Root, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(cfg.Root, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	h := openConfig(t, cfg)
+	_, err := h.Pull(h.ctx, addr+"/app:1", containerd.PullOptions{})
+	if err == nil || !strings.Contains(err.Error(), "no space left on device") || !strings.Contains(err.Error(), addr) {
+		t.Errorf("with a full disk: %v", err)
+	}
+	if _, err := h.Image(h.ctx, addr+"/app:1"); !errdefs.IsNotFound(err) {
+		t.Errorf("half an image is visible: %v", err)
+	}
+	if err := unix.Mount("tmpfs", cfg.Root, "tmpfs", unix.MS_REMOUNT, "size=256m"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Pull(h.ctx, addr+"/app:1", containerd.PullOptions{})
+	h.must(err)
+	h.create("x", "", addr+"/app:1", "true")
+	if got := h.read("x", "big"); got != noise(size) {
+		t.Error("the layer differs")
 	}
 }

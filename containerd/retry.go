@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
@@ -58,7 +60,8 @@ var errCorrupt = errors.New("the content that arrived is not what its digest say
 // transient tells whether a transfer may succeed when it is tried again: the
 // connection broke, or the registry had a fault of its own.
 func transient(err error) bool {
-	if errors.Is(err, context.Canceled) || untrusted(err) {
+	var local *fs.PathError // a full disk, say
+	if errors.Is(err, context.Canceled) || untrusted(err) || errors.As(err, &local) {
 		return false
 	}
 	var status remoteerrors.ErrUnexpectedStatus
@@ -67,8 +70,9 @@ func transient(err error) bool {
 	}
 	var (
 		request *url.Error
-		network net.Error
+		network *net.OpError
 	)
-	return errors.As(err, &request) || errors.As(err, &network) || errors.Is(err, errCorrupt) ||
+	return errors.As(err, &request) || errors.As(err, &network) || strings.Contains(err.Error(), "stream error: stream ID") || // HTTP/2's has no type
+		errors.Is(err, errCorrupt) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
