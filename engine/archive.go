@@ -84,8 +84,8 @@ func (e *Engine) WriteArchive(ctx context.Context, ref, path string, r io.Reader
 		if err != nil {
 			return err
 		}
-		_, running := c.current()
-		if err := checkWritable(&rec, target, running == nil); err != nil {
+		_, stopped := c.current()
+		if err := checkWritable(&rec, target, stopped == nil); err != nil {
 			return err
 		}
 		return t.Unpack(ctx, path, r, unpack)
