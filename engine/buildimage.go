@@ -41,10 +41,10 @@ func buildRequest(a scheduler.BuildImage) (build.Request, error) {
 		attrs["image-resolve-mode"] = "pull"
 	}
 	buildFiles(b, attrs)
+	if b.Pull && len(a.Own) > 0 {
+		return build.Request{}, fmt.Errorf("context %q is another service's image, which no registry has, but the build pulls its images: pull first, then build without pull: %w", a.Own[0], errdefs.ErrNotImplemented)
+	}
 	for name, from := range b.Contexts {
-		if ref, ok := strings.CutPrefix(from, "docker-image://"); ok && b.Pull {
-			return build.Request{}, fmt.Errorf("context %q is image %q and shall not be pulled, but the build pulls its images: pull first, then build without pull: %w", name, ref, errdefs.ErrNotImplemented)
-		}
 		attrs["context:"+name] = from
 		if dir := project.Directory(from); dir != "" {
 			attrs["context:"+name] = "local:" + project.LocalName(dir, "")

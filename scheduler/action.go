@@ -24,13 +24,14 @@ type (
 		Optional bool
 	}
 	// BuildImage builds an image; what had its names loses them. Contexts of
-	// the kind service: are resolved to docker-image://.
+	// the kind service: are resolved to docker-image://; Own are their names.
 	BuildImage struct {
 		ID       string // of the build, by which its progress is found
 		Ref      string
 		Services []string
 		Session  string // who holds the contexts, secrets and credentials
 		Build    project.Build
+		Own      []string
 	}
 	CreateNetwork struct {
 		Name   string

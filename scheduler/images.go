@@ -148,8 +148,8 @@ func (b builder) add(svc *project.Service, r rank, cause string) *node {
 		build.Contexts = maps.Clone(build.Contexts)
 		sum := sha256.Sum256(fmt.Appendf(nil, "%q build %q", b.seed, svc.Image))
 		n = b.draft.add(r, nil, cause)
-		n.Action = BuildImage{ID: hex.EncodeToString(sum[:])[:25], Ref: svc.Image, Session: b.sessions[svc.Name], Build: build}
 		b.images[key] = n
+		var own []string
 		for _, name := range sorted(build.Contexts) {
 			from, ok := strings.CutPrefix(build.Contexts[name], "service:")
 			dep, known := b.p.Service(from)
@@ -157,12 +157,14 @@ func (b builder) add(svc *project.Service, r rank, cause string) *node {
 				continue
 			}
 			build.Contexts[name] = "docker-image://" + dep.Image
+			own = append(own, name)
 			if why := b.due(dep); dep.Build != nil && why != "" {
 				n.need(b.add(dep, r, why))
 			} else {
 				n.need(b.images[imageKey(dep)])
 			}
 		}
+		n.Action = BuildImage{ID: hex.EncodeToString(sum[:])[:25], Ref: svc.Image, Session: b.sessions[svc.Name], Build: build, Own: own}
 	}
 	if a, ok := n.Action.(BuildImage); ok && !slices.Contains(a.Services, svc.Name) {
 		a.Services = append(a.Services, svc.Name)

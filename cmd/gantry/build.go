@@ -51,8 +51,6 @@ func newBuildCommand(c *cli) *cobra.Command {
 
 func runBuild(ctx context.Context, c *cli, o *buildOptions, services []string) error {
 	switch {
-	case o.push:
-		return usagef("--push is not supported yet: build, then use gantry image push")
 	case o.print:
 		return usagef("--print is not supported: there is no bake file here; use gantry config")
 	case o.sbom != "" && o.sbom != "false":
@@ -66,6 +64,13 @@ func runBuild(ctx context.Context, c *cli, o *buildOptions, services []string) e
 	if o.memory != "" {
 		fmt.Fprintln(c.err, "warning: --memory has no effect: BuildKit does not limit a build's memory")
 	}
+	if err := o.build(ctx, c, services); err != nil || !o.push {
+		return err
+	}
+	return runPush(ctx, c, pushOptions{quiet: o.quiet, includeDeps: o.deps}, services)
+}
+
+func (o *buildOptions) build(ctx context.Context, c *cli, services []string) error {
 	t, err := c.load(ctx, services...)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -186,6 +187,7 @@ func (q *quietly) Event(e scheduler.Event) {
 }
 
 func (q *quietly) print(ctx context.Context, api *engine.Client, w io.Writer) error {
+	slices.Sort(q.refs)
 	for _, ref := range q.refs {
 		image, err := api.ImageInspect(ctx, ref)
 		if err != nil {
