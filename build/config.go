@@ -31,7 +31,10 @@ type Config struct {
 	// CacheSize is how many bytes the cache may take before the oldest of it
 	// goes; 0 is a tenth of the disk.
 	CacheSize int64
-	Version   string
+	// Collect says instead what of the cache goes by itself, if it is not nil;
+	// empty, nothing does.
+	Collect []CacheRules
+	Version string
 }
 
 // Network gives steps that RUN a network of their own.

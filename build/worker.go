@@ -131,7 +131,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 			label.Executor: "oci", label.Snapshotter: cfg.Snapshotter, label.ContainerdNamespace: cfg.Namespace, label.Network: "bridge",
 		},
 		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
-		GCPolicy:         []client.PruneInfo{{All: true, MaxUsedSpace: size}},
+		GCPolicy:         policy(cfg.Collect, size),
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
 		NetworkProviders: providers,
 		Executor:         executor,
@@ -157,6 +157,18 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 // minCache is how many bytes are kept at least if nobody limits them; else it is
 // a tenth of the disk, as with Docker.
 const minCache = 2 << 30
+
+// policy is what BuildKit collects after builds.
+func policy(rules []CacheRules, size int64) []client.PruneInfo {
+	if rules == nil {
+		return []client.PruneInfo{{All: true, MaxUsedSpace: size}}
+	}
+	var out []client.PruneInfo
+	for _, r := range rules {
+		out = append(out, r.info())
+	}
+	return out
+}
 
 // embeddedDNS is where the network's names are answered in a step's namespace.
 const embeddedDNS = "127.0.0.11"

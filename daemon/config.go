@@ -58,6 +58,8 @@ type Config struct {
 	DNSOptions         []string          `json:"dns-opts"`
 	CDISpecDirs        []string          `json:"cdi-spec-dirs"`
 
+	Builder Builder `json:"builder"`
+
 	file string // from which it was read, or would have been
 }
 
@@ -149,6 +151,9 @@ func (c *Config) check() error {
 		if n < 0 {
 			return fmt.Errorf("%s: %d is less than 1: %w", key, n, errdefs.ErrInvalidArgument)
 		}
+	}
+	if _, err := c.Builder.rules(); err != nil {
+		return err
 	}
 	for _, dir := range c.cdiDirs() {
 		if !filepath.IsAbs(dir) {

@@ -137,10 +137,14 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	if err != nil {
 		return nil, err
 	}
+	cache, err := cfg.Builder.rules()
+	if err != nil {
+		return nil, err
+	}
 	eng, err := engine.Open(ctx, engine.Config{
 		DataRoot: cfg.DataRoot, RunRoot: cfg.ExecRoot, Instance: cfg.instance(), InitPath: shim,
 		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, DNS: names, CDIDirs: cfg.cdiDirs(), Version: version,
-		Pools: cfg.pools(), InsecureRegistries: cfg.InsecureRegistries, RegistryMirrors: cfg.RegistryMirrors,
+		Pools: cfg.pools(), InsecureRegistries: cfg.InsecureRegistries, RegistryMirrors: cfg.RegistryMirrors, BuildCache: cache,
 	}, rt, nets, vols)
 	if err != nil {
 		return nil, err

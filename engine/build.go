@@ -28,7 +28,7 @@ func (e *Engine) builder() (*build.Builder, error) {
 	b, err := build.Open(e.ctx, build.Config{
 		Root: filepath.Join(e.cfg.DataRoot, "buildkit"), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
-		Images: e.rt.ImageStore(), Hosts: e.rt.RegistryHosts, CacheSize: e.cfg.BuildCache, Version: e.cfg.Version,
+		Images: e.rt.ImageStore(), Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, Version: e.cfg.Version,
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {
 		return nil, fmt.Errorf("start BuildKit: %w", err)

@@ -14,6 +14,9 @@ import (
 // CacheRules say what of the build cache goes.
 type CacheRules = build.CacheRules
 
+// ReadCacheFilters reads filters of the build cache into rules.
+func ReadCacheFilters(f Filters) (CacheRules, error) { return build.FilterRules(f) }
+
 // PruneBuildCache removes what builds have cached and nobody uses: of it, what
 // the filters and the rules leave.
 func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules CacheRules) (types.CachePruneReport, error) {

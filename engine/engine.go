@@ -34,8 +34,9 @@ type Config struct {
 	LogOpts   map[string]string
 	DNS       network.DNS // likewise, each of its lists
 	CDIDirs   []string    // where CDI specifications of devices are
-	// BuildCache is how many bytes builds may keep to be faster the next time.
-	BuildCache int64
+	// BuildCache says what of the build cache goes by itself; nil is BuildKit's
+	// size by default, empty nothing.
+	BuildCache []CacheRules
 	Version    string
 	// What the network and the image store were configured with, for Info to tell.
 	Pools                               []network.Pool

@@ -2,7 +2,9 @@ package build_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,4 +209,65 @@ func running(arg string) bool {
 		}
 	}
 	return false
+}
+
+// The cache does not outgrow its limit, and what is pruned has left the disk.
+func TestBuildCacheIsBoundedAndPruned(t *testing.T) {
+	t.Parallel()
+	d := daemon(t, `"builder": {"gc": {"defaultKeepStorage": "6MB"}}`)
+	cached := func() string {
+		t.Helper()
+		for line := range strings.Lines(d.MustDocker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}")) {
+			if rest, ok := strings.CutPrefix(line, "Build Cache "); ok {
+				return strings.TrimSpace(rest)
+			}
+		}
+		t.Fatal("df tells nothing of the build cache")
+		return ""
+	}
+	d.Write("ctx/Dockerfile", "FROM "+image+"\nRUN head -c 9000000 /dev/urandom > /big\n")
+	d.MustDocker("build", "-q", "-t", "app", "ctx")
+	if before := cached(); strings.HasPrefix(before, "0 ") {
+		t.Errorf("the cache holds %s after a build", before)
+	}
+	d.MustDocker("image", "rm", "app")
+	d.Stop()
+	d.Launch()
+	harness.Eventually(t, "the cache is collected", func() error {
+		if records := d.MustDocker("buildx", "du"); strings.Contains(records, "head -c") {
+			return errors.New(records)
+		}
+		return nil
+	})
+	d.MustDocker("build", "-q", "-t", "small", "ctx")
+	d.MustDocker("image", "rm", "small")
+	held := usage(t, d.Data())
+	d.MustDocker("builder", "prune", "-af")
+	if after := cached(); !strings.HasPrefix(after, "0 ") {
+		t.Errorf("after prune the cache holds %s", after)
+	}
+	if freed := held - usage(t, d.Data()); freed < 9_000_000 {
+		t.Errorf("prune has freed %d bytes of %d", freed, held)
+	}
+}
+
+// usage is what files below a directory take on the disk.
+func usage(t *testing.T, dir string) (total int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it is being removed
+		}
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		if info, err := e.Info(); err == nil {
+			total += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total
 }
