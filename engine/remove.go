@@ -113,11 +113,19 @@ func (e *Engine) kill(c *ctr, r *run) error {
 // erase takes a container that does not run out of the world. Its state says
 // so first: a crash in the middle is finished by the next daemon.
 func (e *Engine) erase(ctx context.Context, c *ctr, withVolumes bool) error {
-	if err := c.update(func(s *state) { s.Status, s.RemoveVolumes = container.StateRemoving, withVolumes }); err != nil {
-		return fmt.Errorf("remove container %q: %w", c.name(), err)
-	}
 	rec := c.record()
-	err := c.noteVolumes(&rec, withVolumes)
+	begin := func() error {
+		if err := c.update(func(s *state) { s.Status, s.RemoveVolumes = container.StateRemoving, withVolumes }); err != nil {
+			return err
+		}
+		return c.noteVolumes(&rec, withVolumes)
+	}
+	err := begin()
+	if full(err) {
+		if err = e.makeRoom(ctx, c); err == nil {
+			err = e.heedless(rec.Name, begin())
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("remove container %q: %w", rec.Name, err)
 	}

@@ -60,7 +60,7 @@ func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, again bool)
 	if r != nil {
 		r.stopping, r.keep = true, r.keep || again
 	}
-	err = c.saveLocked()
+	err = e.heedless(rec.Name, c.saveLocked())
 	c.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("stop container %q: %w", rec.Name, err)
@@ -128,11 +128,11 @@ func (e *Engine) thaw(ctx context.Context, c *ctr) error {
 	if err := e.rt.Resume(ctx, c.id); err != nil && !strings.Contains(err.Error(), "container not paused") && e.frozen(ctx, c) {
 		return fmt.Errorf("unpause: %w", err)
 	}
-	return c.update(func(s *state) {
+	return e.heedless(c.name(), c.update(func(s *state) {
 		if s.Status == container.StatePaused {
 			s.Status = container.StateRunning
 		}
-	})
+	}))
 }
 
 // ended tells whether the runtime has no living process of the container. It is
@@ -240,7 +240,7 @@ func (e *Engine) KillContainer(ctx context.Context, ref, name string) error {
 	dead := r != nil && r.dead
 	if final && r != nil {
 		r.stopping, c.st.Stopped = true, true
-		err = c.saveLocked()
+		err = e.heedless(rec.Name, c.saveLocked())
 	}
 	c.mu.Unlock()
 	switch {
