@@ -59,7 +59,7 @@ func parseBind(s string) (Point, error) {
 		p.Type, p.Source, p.CreateHostPath = mount.TypeBind, filepath.Clean(source), true
 	} else {
 		if err := CheckName(source); err != nil {
-			return Point{}, fmt.Errorf("%w; a host path must be absolute", err)
+			return Point{}, err
 		}
 		p.Type, p.Name = mount.TypeVolume, source
 	}
