@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"encoding/csv"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
 	"github.com/moby/buildkit/session/upload/uploadprovider"
 	"github.com/moby/buildkit/util/staticfs"
+	"github.com/moby/go-archive/compression"
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
 )
@@ -205,11 +208,13 @@ func (f *Front) outputs(o *buildOptions, s *buildkit.SolveOpt) error {
 		}
 		texts = append(texts, text)
 	}
+	nothing := slices.Contains(texts, "type=cacheonly")
+	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "type=cacheonly" })
 	exports, err := buildctl.ParseOutput(texts)
 	if err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
-	if o.load || len(exports) == 0 && !o.push {
+	if o.load || len(exports) == 0 && !o.push && !nothing {
 		exports = append(exports, buildkit.ExportEntry{Type: "docker"})
 	}
 	if o.push {
@@ -306,8 +311,14 @@ func (f *Front) context(o *buildOptions, source string, s *buildkit.SolveOpt) er
 	switch {
 	case source == "-":
 		in := bufio.NewReader(f.cli.In())
-		if _, err := in.Peek(1); err == io.EOF {
-			return errors.New("no build context: stdin is empty")
+		head, err := in.Peek(512)
+		if len(head) == 0 {
+			return fmt.Errorf("no build context: stdin is empty: %w", err)
+		}
+		if _, err := tar.NewReader(bytes.NewReader(head)).Next(); err != nil && compression.Detect(head) == compression.None {
+			s.LocalMounts["context"] = staticfs.NewFS()
+			delete(s.FrontendAttrs, "filename")
+			return f.stdinDockerfile(in, s)
 		}
 		up := uploadprovider.New()
 		s.FrontendAttrs["context"] = up.Add(io.NopCloser(in))
@@ -330,14 +341,7 @@ func (f *Front) context(o *buildOptions, source string, s *buildkit.SolveOpt) er
 func (f *Front) dockerfile(o *buildOptions, dir string, s *buildkit.SolveOpt) error {
 	switch {
 	case o.file == "-":
-		text, err := io.ReadAll(io.LimitReader(f.cli.In(), 8<<20))
-		if err != nil {
-			return fmt.Errorf("Dockerfile on stdin: %w", err)
-		}
-		file := staticfs.NewFS()
-		file.Add("Dockerfile", &types.Stat{Mode: 0o644}, bytes.Clone(text))
-		s.LocalMounts["dockerfile"], s.FrontendAttrs["dockerfilekey"] = file, "dockerfile"
-		return nil
+		return f.stdinDockerfile(f.cli.In(), s)
 	case dir == "":
 		return nil
 	case isRemote(o.file):
@@ -359,6 +363,17 @@ func (f *Front) dockerfile(o *buildOptions, dir string, s *buildkit.SolveOpt) er
 		return fmt.Errorf("--file: %w", err)
 	}
 	s.LocalMounts["dockerfile"], s.FrontendAttrs["filename"] = from, filepath.Base(path)
+	return nil
+}
+
+func (f *Front) stdinDockerfile(in io.Reader, s *buildkit.SolveOpt) error {
+	text, err := io.ReadAll(io.LimitReader(in, 8<<20))
+	if err != nil {
+		return fmt.Errorf("Dockerfile on stdin: %w", err)
+	}
+	file := staticfs.NewFS()
+	file.Add("Dockerfile", &types.Stat{Mode: 0o644}, text)
+	s.LocalMounts["dockerfile"], s.FrontendAttrs["dockerfilekey"] = file, "dockerfile"
 	return nil
 }
 
