@@ -185,6 +185,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 			}
 		}
 	}
+	e.dropCgroups() // an earlier daemon may have been killed after its last container had gone
 	if err := errJoin(errs...); err != nil {
 		log.G(ctx).WithError(err).Warn("not everything that an earlier daemon left behind could be removed; the next start tries again")
 	}
