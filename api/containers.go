@@ -92,13 +92,9 @@ func (c containerRoutes) create(w http.ResponseWriter, r *http.Request) error {
 		req.HostConfig = &container.HostConfig{}
 	}
 	nameDefaultNetwork(&req)
-	platform := r.URL.Query().Get("platform")
-	if err := checkPlatform(platform); err != nil {
-		return err
-	}
 	ctx, cancel := changing(r)
 	defer cancel()
-	created, err := c.CreateContainer(ctx, strings.TrimPrefix(r.URL.Query().Get("name"), "/"), platform, req)
+	created, err := c.CreateContainer(ctx, strings.TrimPrefix(r.URL.Query().Get("name"), "/"), r.URL.Query().Get("platform"), req)
 	if err != nil {
 		return err
 	}

@@ -2,15 +2,12 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
 	"gantry/engine"
 
-	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
 )
@@ -189,19 +186,4 @@ func (i imageRoutes) commit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusCreated, container.CommitResponse{ID: id})
-}
-
-// checkPlatform refuses platforms that this machine does not run.
-func checkPlatform(asked string) error {
-	if asked == "" {
-		return nil
-	}
-	p, err := platforms.Parse(asked)
-	if err != nil {
-		return badRequest("platform %q: %w", asked, err)
-	}
-	if !platforms.Default().Match(p) {
-		return fmt.Errorf("platform %q: this machine runs %s only: %w", asked, platforms.DefaultString(), errdefs.ErrNotImplemented)
-	}
-	return nil
 }

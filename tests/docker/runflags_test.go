@@ -149,7 +149,6 @@ func TestRunFlagsThatCannotBe(t *testing.T) {
 		{"--uts host --hostname x", "conflicting options: hostname and the UTS mode"},
 		{"--network host --mac-address 92:d0:c6:0a:29:33", "conflicting options: mac-address and the network mode"},
 		{"--oom-score-adj 2000", "Invalid value 2000, range for oom score adj is [-1000, 1000]"},
-		{"--platform linux/s390x", "linux/s390x"},
 		{"--device /dev/nope", `error gathering device information while adding custom device "/dev/nope": no such file or directory`},
 		{"-u nobodyhere", "unable to find user nobodyhere"},
 		{"--group-add notthere", "notthere"},
@@ -291,4 +290,7 @@ func TestRunOfAnImageForAnotherPlatform(t *testing.T) {
 		t.Errorf("the host's platform: %v", r)
 	}
 	d.MustDocker("run", "--rm", "--platform", own, image, "true")
+	if got := d.MustDocker("run", "--rm", "--platform", "linux/s390x", "foreign:test", "echo", "asked for"); got != "asked for\n" {
+		t.Errorf("the image's platform: %q", got)
+	}
 }
