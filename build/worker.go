@@ -16,7 +16,6 @@ import (
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/executor/oci"
 	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/exporter"
@@ -117,7 +116,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	}
 	executor, err := runcexecutor.New(runcexecutor.Opt{
 		Root: cfg.State, CommandCandidates: []string{cfg.RuncPath}, DefaultCgroupParent: cfg.CgroupParent,
-		DNS: &oci.DNSConfig{Nameservers: []string{embeddedDNS}}, ResourceMonitor: monitor,
+		ResourceMonitor: monitor,
 	}, providers)
 	if err != nil {
 		return nil, err
@@ -169,9 +168,6 @@ func policy(rules []CacheRules, size int64) []client.PruneInfo {
 	}
 	return out
 }
-
-// embeddedDNS is where the network's names are answered in a step's namespace.
-const embeddedDNS = "127.0.0.11"
 
 // collector makes containerd collect its garbage and waits for it.
 func collector(lm *leaseutil.Manager) func(context.Context) (gc.Stats, error) {

@@ -9,7 +9,7 @@ func TestBuiltImageRuns(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	out, err := h.built("app:1", map[string]string{
-		"Dockerfile": "FROM " + image + "\nCOPY greeting /greeting\nRUN cat /greeting >/made && nslookup localhost 127.0.0.11 || true\nCMD [\"cat\", \"/made\"]\n",
+		"Dockerfile": "FROM " + image + "\nCOPY greeting /greeting\nRUN cat /greeting >/made\nCMD [\"cat\", \"/made\"]\n",
 		"greeting":   "hello\n",
 	}, nil)
 	if err != nil {
