@@ -357,7 +357,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(r.root, "io", "a")); !os.IsNotExist(err) {
 		t.Errorf("its socket is left: %v", err)
 	}
-	_, err = r.create("b", stdio.Config{}, func(_ *specs.Spec, q *taskAPI.CreateTaskRequest) { q.Stdout = "gantry:///x?nonsense=1" }, "true")
+	_, err = r.create("b", stdio.Config{}, func(_ *specs.Spec, q *taskAPI.CreateTaskRequest) { q.Stdout = "gantry:///x?max-size=nonsense" }, "true")
 	if !errdefs.IsInvalidArgument(errgrpc.ToNative(err)) {
 		t.Errorf("creating with a bad URI: %v", err)
 	}
