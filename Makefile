@@ -13,7 +13,7 @@ DEMO_PORT  ?= 8088
 TEST_FLAGS ?= -timeout 18m
 PACKAGES   ?= ./...
 
-.PHONY: help build install install-docker-link deps test-deps demo demo-down demo-app demo-images test test-vm bench lint docs clean
+.PHONY: help build install install-docker-link deps test-deps demo demo-down demo-app demo-base test test-examples test-vm bench lint docs clean
 
 help: ## Show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,15 +47,17 @@ demo-down: ## Remove every trace of the demo
 	@scripts/demo down
 
 demo-app:
-	@mkdir -p $(BIN)/images
-	cd $(DEMO)/app && go build $(GOFLAGS) -ldflags '-s -w' -o ../../../$(BIN)/example-app .
-	go run ./examples/images -o $(BIN)/images app
+	@mkdir -p $(BIN)/app
+	cd $(DEMO)/app && go build $(GOFLAGS) -ldflags '-s -w' -o ../../../$(BIN)/app/example-app .
 
-demo-images: ## Make stand-ins for the demo's images from Debian packages
-	go run ./examples/images -o $(BIN)/images nginx postgres
+demo-base: ## Make the base image of the examples from Debian packages
+	go run ./examples/images -o $(BIN)/images debian
 
 test: test-deps build ## Run all tests, with real containers (root)
 	GANTRY_BIN=$(CURDIR)/$(BIN) go test $(TEST_FLAGS) $(PACKAGES)
+
+test-examples: test-deps build demo-base ## Build and run the examples, from packages and sources of Debian's mirror (root)
+	GANTRY_BIN=$(CURDIR)/$(BIN) go test -tags examples -count=1 -v -timeout 18m ./tests/examples
 
 test-vm: build ## Run the tests that need systemd, cgroup v2 and a reboot, in QEMU
 	tests/vm/run

@@ -1,10 +1,11 @@
-// Command images makes OCI archives of images from Debian packages, under the
-// names of the official ones, for machines that reach no registry.
+// Command images makes OCI archives of the images that nothing can build: the
+// Debian base of the Dockerfiles beside it, by mmdebstrap, and busybox. They
+// have the names of the official ones, for machines that reach no registry.
 //
-//	images -o DIR [-app BINARY] NAME…
+//	images -o DIR NAME…
 //
 // Each NAME is a folder beside this program with an image.json and, in root/,
-// files that are laid over the packages.
+// files that are laid over the system.
 package main
 
 import (
@@ -24,30 +25,28 @@ import (
 
 // recipe is an image.json.
 type recipe struct {
-	Refs     []string            `json:"refs"`     // the image's names
-	Packages []string            `json:"packages"` // Debian packages; none: an empty system
-	Files    map[string]string   `json:"files"`    // target to a file on this machine
-	Links    map[string]string   `json:"links"`    // symlink to its target, made over the packages
-	Remove   []string            `json:"remove"`   // paths that the packages bring and the image has not
-	Dirs     map[string]string   `json:"dirs"`     // directory to user of the image that owns it
-	Config   ocispec.ImageConfig `json:"config"`
+	Refs   []string            `json:"refs"`   // the image's names
+	Suite  string              `json:"suite"`  // Debian release; none: an empty system
+	Remove []string            `json:"remove"` // paths of the system, as globs, that the image has not
+	Files  map[string]string   `json:"files"`  // target to a file on this machine
+	Links  map[string]string   `json:"links"`  // symlink to its target
+	Config ocispec.ImageConfig `json:"config"`
 }
 
 func main() {
 	out := flag.String("o", "bin/images", "directory for the archives")
 	recipes := flag.String("recipes", "examples/images", "directory of the recipes")
-	suite := flag.String("suite", "bookworm", "Debian release")
 	force := flag.Bool("force", false, "make archives that are there already")
 	flag.Parse()
 	for _, name := range flag.Args() {
-		if err := build(filepath.Join(*recipes, name), filepath.Join(*out, name+".tar"), *suite, *force); err != nil {
+		if err := build(filepath.Join(*recipes, name), filepath.Join(*out, name+".tar"), *force); err != nil {
 			fmt.Fprintf(os.Stderr, "images: %s: %v\n", name, err)
 			os.Exit(1)
 		}
 	}
 }
 
-func build(dir, archive, suite string, force bool) (err error) {
+func build(dir, archive string, force bool) (err error) {
 	var r recipe
 	b, err := os.ReadFile(filepath.Join(dir, "image.json"))
 	if err != nil {
@@ -67,7 +66,7 @@ func build(dir, archive, suite string, force bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	layer := filepath.Join(work, "layer.tar")
-	if err := rootfs(dir, layer, suite, r); err != nil {
+	if err := rootfs(dir, layer, r); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
@@ -101,23 +100,29 @@ func fresh(archive, dir string, r recipe) bool {
 	return err == nil && !newer
 }
 
-// rootfs writes the image's one layer: packages, then files, links and
-// directories of the recipe.
-func rootfs(dir, layer, suite string, r recipe) error {
+// rootfs writes the image's one layer: the system, then files and links of the
+// recipe.
+func rootfs(dir, layer string, r recipe) error {
 	root := layer + ".d"
-	if len(r.Packages) > 0 {
-		args := []string{"--quiet", "--variant=minbase", "--format=directory", "--include=" + strings.Join(r.Packages, ","),
-			"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-			"--aptopt=Apt::Install-Recommends false", suite, root}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	if r.Suite != "" {
+		args := []string{"--quiet", "--variant=minbase", "--format=directory", "--dpkgopt=path-exclude=/usr/share/doc/*",
+			"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*", r.Suite, root}
 		if err := run("mmdebstrap", args...); err != nil {
 			return err
 		}
-	} else if err := os.MkdirAll(root, 0o755); err != nil {
-		return err
 	}
-	for _, p := range append(r.Remove, "var/cache/apt", "var/lib/apt/lists") {
-		if err := os.RemoveAll(filepath.Join(root, p)); err != nil {
-			return err
+	for _, pattern := range r.Remove {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return fmt.Errorf("remove %q: %w", pattern, err)
+		}
+		for _, p := range paths {
+			if err := os.RemoveAll(p); err != nil {
+				return err
+			}
 		}
 	}
 	if over := filepath.Join(dir, "root"); exists(over) {
@@ -133,14 +138,6 @@ func rootfs(dir, layer, suite string, r recipe) error {
 	for link, target := range r.Links {
 		p := filepath.Join(root, link)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.RemoveAll(p), os.Symlink(target, p)); err != nil {
-			return err
-		}
-	}
-	for d, owner := range r.Dirs {
-		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
-			return err
-		}
-		if err := run("chroot", root, "chown", "-R", owner, "/"+d); err != nil {
 			return err
 		}
 	}

@@ -17,19 +17,22 @@ var update = flag.Bool("update", false, "write the example's golden plan anew")
 
 const example = "../../examples/registry"
 
-// exampleImage loads examples/images/registry, over busybox in place of
-// Debian's base: the program and its libraries are the package's.
+// exampleImage loads what examples/images/registry/Dockerfile says, over busybox
+// in place of Debian's base: the program and its libraries are the package's.
 func exampleImage(t *testing.T, d *harness.Daemon) {
 	t.Helper()
 	recipe := "../../examples/images/registry"
-	var made struct {
-		Refs   []string
-		Config struct{ Env, Entrypoint, Cmd []string }
+	words := map[string][]string{}
+	for line := range strings.Lines(read(t, recipe+"/Dockerfile")) {
+		if name, list, _ := strings.Cut(line, " "); name == "ENTRYPOINT" || name == "CMD" {
+			var args []string
+			if err := json.Unmarshal([]byte(list), &args); err != nil {
+				t.Fatal(err)
+			}
+			words[name] = args
+		}
 	}
-	if err := json.Unmarshal([]byte(read(t, recipe+"/image.json")), &made); err != nil {
-		t.Fatal(err)
-	}
-	files := []busybox.File{{Path: "/etc/docker/registry/config.yml", Body: read(t, recipe+"/root/etc/docker/registry/config.yml")}}
+	files := []busybox.File{{Path: "/etc/docker/registry/config.yml", Body: read(t, recipe+"/config.yml")}}
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +47,8 @@ func exampleImage(t *testing.T, d *harness.Daemon) {
 			files = append(files, busybox.File{Path: word, Body: read(t, word), Mode: 0o755})
 		}
 	}
-	d.Busybox(made.Refs[0], busybox.Layer(files...), busybox.Configure(func(c *busybox.Config) {
-		c.Entrypoint, c.Cmd = made.Config.Entrypoint, made.Config.Cmd
+	d.Busybox("registry:2", busybox.Layer(files...), busybox.Configure(func(c *busybox.Config) {
+		c.Entrypoint, c.Cmd = words["ENTRYPOINT"], words["CMD"]
 	}))
 }
 
