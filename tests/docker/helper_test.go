@@ -10,18 +10,10 @@ import (
 
 const image = "busybox:test"
 
-// start runs a daemon that has a busybox image. All containers are removed at
-// the test's end, before the harness looks for what is left.
+// start runs a daemon that has a busybox image.
 func start(t *testing.T, config ...string) *harness.Daemon {
 	t.Helper()
-	d := harness.Start(t, config...)
-	d.Busybox(image)
-	t.Cleanup(func() {
-		if ids := strings.Fields(d.MustDocker("ps", "-aq", "--no-trunc")); len(ids) > 0 {
-			d.MustDocker(append([]string{"rm", "-fv"}, ids...)...)
-		}
-	})
-	return d
+	return harness.StartWith(t, image, config...)
 }
 
 // inspect returns one value of an object, by a template.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"testing"
 )
 
 // DockerCommand prepares the docker command line against the daemon: gantry
@@ -73,4 +75,18 @@ func (d *Daemon) FailDocker(args ...string) Result {
 		d.T.Fatalf("should have failed: %v", r)
 	}
 	return r
+}
+
+// StartWith is Start with a busybox image. All containers are removed at the
+// test's end, before the look for what is left.
+func StartWith(t testing.TB, image string, config ...string) *Daemon {
+	t.Helper()
+	d := Start(t, config...)
+	d.Busybox(image)
+	t.Cleanup(func() {
+		if ids := strings.Fields(d.MustDocker("ps", "-aq", "--no-trunc")); len(ids) > 0 {
+			d.MustDocker(append([]string{"rm", "-fv"}, ids...)...)
+		}
+	})
+	return d
 }

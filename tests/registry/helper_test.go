@@ -20,14 +20,7 @@ const image = "busybox:test"
 // start runs a daemon that has a busybox image.
 func start(t *testing.T, config ...string) *harness.Daemon {
 	t.Helper()
-	d := harness.Start(t, config...)
-	d.Busybox(image)
-	t.Cleanup(func() {
-		if ids := strings.Fields(d.MustDocker("ps", "-aq", "--no-trunc")); len(ids) > 0 {
-			d.MustDocker(append([]string{"rm", "-fv"}, ids...)...)
-		}
-	})
-	return d
+	return harness.StartWith(t, image, config...)
 }
 
 // has fails the test unless every part occurs in a text, in this order.
