@@ -34,7 +34,7 @@ func (d *Daemon) Called(name, dir string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+filepath.Join(d.Dir, "docker-config"))
+	cmd.Env = append(os.Environ(), "GANTRY_HOST=", "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+filepath.Join(d.Dir, "docker-config"))
 	return cmd
 }
 
