@@ -84,7 +84,7 @@ func TestUpRunsAStackAndDownLeavesNothing(t *testing.T) {
 	d.Must(dir, "up", "-d", "--wait")
 	expectState(d, dir, map[string]string{"stack-app-1": "running", "stack-db-1": "running", "stack-setup-1": "exited", "stack-web-1": "running"})
 	addr := strings.TrimSpace(d.Must(dir, "port", "web", "80"))
-	if page := get(t, addr); page != "hello from web" {
+	if page := harness.Page(t, addr); page != "hello from web" {
 		t.Errorf("page %q", page)
 	}
 	if got := d.Must(dir, "exec", "-T", "db", "cat", "/data/file"); got != "made\n" {

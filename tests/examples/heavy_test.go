@@ -42,21 +42,21 @@ func TestExamplesBuildThemselves(t *testing.T) {
 	}
 	run("images/nginx", "container", "run", "--rm", "nginx:latest", "nginx", "-t")
 
-	visits, hello := freePort(t), freePort(t)
+	visits, hello := harness.FreePort(t), harness.FreePort(t)
 	t.Setenv("VISITS_PORT", visits)
 	t.Setenv("HELLO_PORT", hello)
 	run("app-redis", "up", "-d", "--wait")
 	defer run("app-redis", "down", "-v", "--rmi", "all")
-	first := page(t, visits)
+	first := harness.Page(t, "127.0.0.1:"+visits)
 	run("app-redis", "down")
 	run("app-redis", "up", "-d", "--wait")
-	if second := page(t, visits); first != "1\n" || second != "2\n" {
+	if second := harness.Page(t, "127.0.0.1:"+visits); first != "1\n" || second != "2\n" {
 		t.Errorf("visits %q and, after down and up, %q", first, second)
 	}
 
 	run("go-multistage", "up", "-d", "--wait")
 	defer run("go-multistage", "down", "--rmi", "all")
-	if got := page(t, hello); !strings.Contains(got, "version 1.0") {
+	if got := harness.Page(t, "127.0.0.1:"+hello); !strings.Contains(got, "version 1.0") {
 		t.Errorf("the program says %q", got)
 	}
 	run("go-multistage", "build", "check")

@@ -2,15 +2,11 @@ package examples_test
 
 import (
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"gantry/tests/harness"
 )
@@ -29,7 +25,7 @@ func TestMultistage(t *testing.T) {
 		}
 	}
 	override := d.Write("override.yaml", fmt.Sprintf("services: {hello: {build: {additional_contexts: {build: %q}}}}\n", out))
-	port := freePort(t)
+	port := harness.FreePort(t)
 	t.Setenv("HELLO_PORT", port)
 	project := func(args ...string) string {
 		t.Helper()
@@ -39,7 +35,7 @@ func TestMultistage(t *testing.T) {
 
 	compile("one")
 	project("up", "-d", "--wait")
-	if got := page(t, port); !strings.Contains(got, "version one") {
+	if got := harness.Page(t, "127.0.0.1:"+port); !strings.Contains(got, "version one") {
 		t.Errorf("the program says %q", got)
 	}
 	first := container()
@@ -49,39 +45,9 @@ func TestMultistage(t *testing.T) {
 	}
 	compile("two")
 	project("up", "-d", "--build", "--wait")
-	if got := page(t, port); !strings.Contains(got, "version two") {
+	if got := harness.Page(t, "127.0.0.1:"+port); !strings.Contains(got, "version two") {
 		t.Errorf("after a change the program says %q", got)
 	}
 	project("down", "--rmi", "all")
 	d.MustDocker("image", "prune", "-f")
-}
-
-// page waits for nothing: what it asks is healthy.
-func page(t *testing.T, port string) string {
-	t.Helper()
-	client := http.Client{Timeout: 10 * time.Second}
-	r, err := client.Get("http://127.0.0.1:" + port + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -58,7 +58,7 @@ func TestExample(t *testing.T) {
 	t.Parallel()
 	d := start(t)
 	exampleImage(t, d)
-	port := freePort(t)
+	port := harness.FreePort(t)
 	run := func(args ...string) string {
 		t.Helper()
 		cmd := d.Command(example, args...)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log"
 	"math/rand/v2"
-	"net"
 	"strings"
 	"testing"
 
@@ -57,19 +56,4 @@ func expect(got, want string) error {
 		return fmt.Errorf("%q, want %q", got, want)
 	}
 	return nil
-}
-
-// freePort is one of loopback's that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
