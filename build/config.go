@@ -28,11 +28,8 @@ type Config struct {
 	Images images.Store
 	// Hosts says how a registry is reached.
 	Hosts func(domain string) ([]docker.RegistryHost, error)
-	// CacheSize is how many bytes the cache may take before the oldest of it
-	// goes; 0 is a tenth of the disk.
-	CacheSize int64
-	// Collect says instead what of the cache goes by itself, if it is not nil;
-	// empty, nothing does.
+	// Collect says what of the cache goes by itself: nothing when it is empty;
+	// when it is nil, the oldest of what is above a tenth of the disk.
 	Collect []CacheRules
 	Version string
 }

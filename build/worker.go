@@ -95,13 +95,10 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	if err != nil {
 		return nil, err
 	}
-	size := cfg.CacheSize
-	if size == 0 { // to BuildKit, nothing at all may be kept
-		var disk unix.Statfs_t
-		if err := unix.Statfs(root, &disk); err != nil {
-			return nil, fmt.Errorf("disk of the cache: %w", err)
+	if cfg.Collect == nil {
+		if cfg.Collect, err = tenthOfDisk(root); err != nil {
+			return nil, err
 		}
-		size = max(minCache, int64(disk.Blocks)*disk.Bsize/10)
 	}
 	md, err := metadata.NewStore(filepath.Join(root, "metadata.db"))
 	if err != nil {
@@ -130,7 +127,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 			label.Executor: "oci", label.Snapshotter: cfg.Snapshotter, label.ContainerdNamespace: cfg.Namespace, label.Network: "bridge",
 		},
 		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
-		GCPolicy:         policy(cfg.Collect, size),
+		GCPolicy:         policy(cfg.Collect),
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
 		NetworkProviders: providers,
 		Executor:         executor,
@@ -157,11 +154,16 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 // a tenth of the disk, as with Docker.
 const minCache = 2 << 30
 
-// policy is what BuildKit collects after builds.
-func policy(rules []CacheRules, size int64) []client.PruneInfo {
-	if rules == nil {
-		return []client.PruneInfo{{All: true, MaxUsedSpace: size}}
+func tenthOfDisk(dir string) ([]CacheRules, error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return nil, fmt.Errorf("disk of the cache: %w", err)
 	}
+	return []CacheRules{{All: true, MaxUsedSpace: max(minCache, int64(disk.Blocks)*disk.Bsize/10)}}, nil
+}
+
+// policy is what BuildKit collects after builds.
+func policy(rules []CacheRules) []client.PruneInfo {
 	var out []client.PruneInfo
 	for _, r := range rules {
 		out = append(out, r.info())

@@ -2,8 +2,11 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -26,7 +29,7 @@ func (e *Engine) builder() (*build.Builder, error) {
 		return e.builds.builder, nil
 	}
 	b, err := build.Open(e.ctx, build.Config{
-		Root: filepath.Join(e.cfg.DataRoot, "buildkit"), State: e.buildState(),
+		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
 		Images: e.rt.ImageStore(), Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, Version: e.cfg.Version,
 	}, e.rt.Client(), stepNetwork{e.net})
@@ -44,6 +47,18 @@ func (e *Engine) sweepBuilds(ctx context.Context) error {
 	}
 	return nil
 }
+
+// hasBuilt tells whether there can be anything that builds have cached.
+func (e *Engine) hasBuilt() (bool, error) {
+	_, err := os.Stat(e.buildRoot())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// buildRoot is where BuildKit keeps its records, from its first start on.
+func (e *Engine) buildRoot() string { return filepath.Join(e.cfg.DataRoot, "buildkit") }
 
 // buildState is where the steps of builds have their bundles.
 func (e *Engine) buildState() string { return filepath.Join(e.cfg.RunRoot, "build") }

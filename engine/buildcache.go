@@ -25,11 +25,7 @@ func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules CacheRule
 		return types.CachePruneReport{}, err
 	}
 	rules.Filters, rules.Unused = filtered.Filters, filtered.Unused
-	b, err := e.builder()
-	if err != nil {
-		return types.CachePruneReport{}, err
-	}
-	gone, err := b.Prune(ctx, rules)
+	gone, err := e.pruneBuildCache(ctx, rules)
 	report := types.CachePruneReport{CachesDeleted: []string{}}
 	for _, u := range gone {
 		report.CachesDeleted = append(report.CachesDeleted, u.ID)
@@ -42,9 +38,23 @@ func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules CacheRule
 	return report, nil
 }
 
+func (e *Engine) pruneBuildCache(ctx context.Context, rules CacheRules) ([]*build.CacheRecord, error) {
+	if built, err := e.hasBuilt(); err != nil || !built {
+		return nil, err
+	}
+	b, err := e.builder()
+	if err != nil {
+		return nil, err
+	}
+	return b.Prune(ctx, rules)
+}
+
 // buildCacheUsage counts what builds have cached. What images hold too is not
-// counted twice. A builder that was not needed yet is started to be asked.
+// counted twice. BuildKit is started to be asked only where it ever ran.
 func (e *Engine) buildCacheUsage(ctx context.Context) (*types.DiskUsage, error) {
+	if built, err := e.hasBuilt(); err != nil || !built {
+		return cacheUsage(nil), err
+	}
 	b, err := e.builder()
 	if err != nil {
 		return nil, err

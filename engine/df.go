@@ -15,7 +15,7 @@ import (
 )
 
 // DiskUsage tells what objects take on the disk, for the kinds asked for or,
-// for none, all. What builds have cached is not counted yet: its part is empty.
+// for none, all.
 func (e *Engine) DiskUsage(ctx context.Context, kinds []system.DiskUsageObject) (system.DiskUsage, error) {
 	var out system.DiskUsage
 	if len(kinds) == 0 {

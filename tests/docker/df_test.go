@@ -2,6 +2,8 @@ package docker_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +36,9 @@ func TestDiskUsage(t *testing.T) {
 			t.Fatal(err)
 		}
 		got = append(got, r)
+	}
+	if _, err := os.Stat(filepath.Join(d.Data(), "buildkit")); !os.IsNotExist(err) {
+		t.Errorf("BuildKit was started to say that it has cached nothing: %v", err)
 	}
 	counts := func(r row) []string { return []string{r.Type, r.TotalCount, r.Active} }
 	for i, want := range [][]string{{"Images", "2", "1"}, {"Containers", "2", "1"}, {"Local Volumes", "2", "1"}, {"Build Cache", "0", "0"}} {
