@@ -254,20 +254,6 @@ func TestBuildCacheIsBoundedAndPruned(t *testing.T) {
 // usage is what files below a directory take on the disk.
 func usage(t *testing.T, dir string) (total int64) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it is being removed
-		}
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		if info, err := e.Info(); err == nil {
-			total += info.Sys().(*syscall.Stat_t).Blocks * 512
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Files(t, dir, func(_ string, info fs.FileInfo) { total += info.Sys().(*syscall.Stat_t).Blocks * 512 })
 	return total
 }

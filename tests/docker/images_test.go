@@ -79,19 +79,7 @@ func TestImageNamesComeAndGo(t *testing.T) {
 func onDisk(d *harness.Daemon) (total int64) {
 	d.T.Helper()
 	for _, dir := range []string{"io.containerd.content.v1.content", "io.containerd.snapshotter.v1.overlayfs/snapshots"} {
-		err := filepath.WalkDir(filepath.Join(d.Data(), "containerd", dir), func(_ string, e fs.DirEntry, err error) error {
-			if err != nil || !e.Type().IsRegular() {
-				return err
-			}
-			info, err := e.Info()
-			if err == nil {
-				total += info.Size()
-			}
-			return err
-		})
-		if err != nil {
-			d.T.Fatal(err)
-		}
+		harness.Files(d.T, filepath.Join(d.Data(), "containerd", dir), func(_ string, info fs.FileInfo) { total += info.Size() })
 	}
 	return total
 }

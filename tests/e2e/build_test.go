@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,20 +239,16 @@ RUN --mount=type=secret,id=file --mount=type=secret,id=variable,env=GIVEN \
 	}
 	d.Must(dir, "create")
 	searched := 0
-	err := filepath.WalkDir(d.Data(), func(path string, e os.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
+	harness.Files(t, d.Data(), func(path string, _ fs.FileInfo) {
 		searched++
 		for _, secret := range []string{fromFile, fromVariable} {
-			if has, err := holds(path, secret); err != nil || has {
+			if has, err := holds(path, secret); has || err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s has a secret: %t %v", path, has, err)
 			}
 		}
-		return nil
 	})
-	if err != nil || searched < 10 {
-		t.Errorf("searched %d files: %v", searched, err)
+	if searched < 10 {
+		t.Errorf("searched only %d files", searched)
 	}
 	for _, told := range []string{d.MustDocker("image", "history", "--no-trunc", "safe-a"), d.Log()} {
 		if strings.Contains(told, fromFile) || strings.Contains(told, fromVariable) {

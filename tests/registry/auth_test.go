@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,17 +78,13 @@ func TestCredentials(t *testing.T) {
 	must("down")
 
 	// Nothing of it stays with the daemon.
-	err = filepath.WalkDir(d.Data(), func(path string, e os.DirEntry, err error) error {
-		if err == nil && filepath.Ext(path) == ".json" {
+	harness.Files(t, d.Data(), func(path string, _ fs.FileInfo) {
+		if filepath.Ext(path) == ".json" {
 			if b, err := os.ReadFile(path); err == nil && strings.Contains(string(b), "secret") {
 				t.Errorf("%s holds the password", path)
 			}
 		}
-		return err
 	})
-	if err != nil {
-		t.Error(err)
-	}
 	if strings.Contains(read(t, filepath.Join(d.Dir, "daemon.log")), "secret") {
 		t.Error("the daemon's log holds the password")
 	}
