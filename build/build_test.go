@@ -3,6 +3,8 @@ package build_test
 import (
 	"bytes"
 	"context"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +61,7 @@ func start(t *testing.T) *host {
 	t.Cleanup(func() { m.Sweep(ctx, func(string) bool { return false }); m.Close(ctx) })
 	b, err := build.Open(ctx, build.Config{
 		Root: filepath.Join(dir, "b"), State: filepath.Join(dir, "bs"), Namespace: "gantry", Snapshotter: rt.Snapshotter(), RuncPath: "runc", Images: rt.ImageStore(),
-		Hosts: docker.ConfigureDefaultRegistries(),
+		Hosts: docker.ConfigureDefaultRegistries(), Made: func(string, []string) {},
 	}, rt.Client(), steps{m})
 	if err != nil {
 		t.Fatal(err)
@@ -108,5 +110,26 @@ func TestBuild(t *testing.T) {
 	img, err := h.rt.Image(h.ctx, "built:1")
 	if err != nil || !strings.Contains(strings.Join(img.Config.Env, " "), "A=b") {
 		t.Errorf("%+v %v", img, err)
+	}
+}
+
+// A session ends with its client, not when somebody asks for it the next time.
+func TestSessionEndsWithItsClient(t *testing.T) {
+	h := start(t)
+	client, here := net.Pipe()
+	ended := make(chan error, 1)
+	header := http.Header{"X-Docker-Expose-Session-Uuid": {"gone"}, "X-Buildkit-Session-Health-Custom-Timeout": {"3600000"}}
+	go func() { ended <- h.b.ServeSession(h.ctx, here, header) }()
+	if _, err := client.Read(make([]byte, 1)); err != nil { // BuildKit speaks first
+		t.Fatal(err)
+	}
+	client.Close()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the session stays")
 	}
 }

@@ -145,7 +145,9 @@ func (b *Builder) ServeConn(ctx context.Context, conn net.Conn) error {
 // HTTP/2, until it is closed: builds ask it for files and secrets. header is
 // the request's.
 func (b *Builder) ServeSession(ctx context.Context, conn net.Conn, header map[string][]string) error {
-	return b.sessions.HandleConn(ctx, conn, header)
+	ctx, gone := context.WithCancel(ctx)
+	defer gone()
+	return b.sessions.HandleConn(ctx, sessionConn{conn, gone}, header)
 }
 
 // Client speaks to the builder in this process.

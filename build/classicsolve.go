@@ -85,7 +85,7 @@ func (b *Builder) LendCredentials(ctx context.Context, auths map[string]types.Au
 	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{AuthConfigProvider: authprovider.LoadAuthConfig(file)}))
 	go s.Run(context.WithoutCancel(ctx), func(ctx context.Context, _ string, meta map[string][]string) (net.Conn, error) {
 		here, there := net.Pipe()
-		go b.sessions.HandleConn(context.WithoutCancel(ctx), there, meta)
+		go b.ServeSession(context.WithoutCancel(ctx), there, meta)
 		return here, nil
 	})
 	return s.ID(), s.Close, nil

@@ -26,6 +26,9 @@ type Config struct {
 	CgroupParent string // of the steps' cgroups
 	// Images names what is built, and has the images that builds begin with.
 	Images images.Store
+	// Made is called with each image that a build has put there: its digest and
+	// its complete names.
+	Made func(digest string, names []string)
 	// Hosts says how a registry is reached.
 	Hosts func(domain string) ([]docker.RegistryHost, error)
 	// Collect says what of the cache goes by itself: nothing when it is empty;

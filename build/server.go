@@ -85,3 +85,18 @@ func (w *watched) Close() error {
 	w.once.Do(func() { close(w.closed) })
 	return w.Conn.Close()
 }
+
+// sessionConn ends its session when nothing more can come from the client:
+// BuildKit by itself notices when it checks its health the next time.
+type sessionConn struct {
+	net.Conn
+	gone context.CancelFunc
+}
+
+func (c sessionConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.gone()
+	}
+	return n, err
+}

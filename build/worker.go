@@ -19,6 +19,7 @@ import (
 	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/exporter"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/session"
 	snapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver/pb"
@@ -33,7 +34,10 @@ import (
 
 // worker builds on one containerd. Beside BuildKit's exporters it has the one
 // that buildx asks a Docker engine for.
-type worker struct{ *base.Worker }
+type worker struct {
+	*base.Worker
+	made func(digest string, names []string)
+}
 
 // exporterMoby is what clients of a Docker engine name its image store.
 // Source: buildx, driver docker.
@@ -44,12 +48,15 @@ func (w worker) Exporter(name string, sm *session.Manager) (exporter.Exporter, e
 		return w.Worker.Exporter(name, sm)
 	}
 	e, err := w.Worker.Exporter(client.ExporterImage, sm)
-	return imageStore{e}, err
+	return imageStore{e, w.made}, err
 }
 
 // imageStore exports into the image store: images are unpacked, so that
 // containers of them start at once, and have a name even if nobody gave one.
-type imageStore struct{ exporter.Exporter }
+type imageStore struct {
+	exporter.Exporter
+	made func(digest string, names []string)
+}
 
 func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
 	attrs = maps.Clone(attrs)
@@ -76,7 +83,23 @@ func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string
 			attrs[k] = v
 		}
 	}
-	return s.Exporter.Resolve(ctx, id, attrs)
+	e, err := s.Exporter.Resolve(ctx, id, attrs)
+	return storing{e, s.made, names}, err
+}
+
+// storing is one export into the image store.
+type storing struct {
+	exporter.ExporterInstance
+	made  func(digest string, names []string)
+	names []string
+}
+
+func (s storing) Export(ctx context.Context, src *exporter.Source, info exporter.ExportBuildInfo) (map[string]string, exporter.FinalizeFunc, exporter.DescriptorReference, error) {
+	out, finalize, ref, err := s.ExporterInstance.Export(ctx, src, info)
+	if err == nil {
+		s.made(out[exptypes.ExporterImageDigestKey], s.names)
+	}
+	return out, finalize, ref, err
 }
 
 // danglingName with the digest behind it is the name of an image without one.
@@ -147,7 +170,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		md.Close()
 		return nil, err
 	}
-	return &worker{w}, nil
+	return &worker{w, cfg.Made}, nil
 }
 
 // minCache is how many bytes are kept at least if nobody limits them; else it is

@@ -215,13 +215,16 @@ func (r *Runtime) Namespace() string { return r.cfg.Namespace }
 // Runc is the runtime's program.
 func (r *Runtime) Runc() string { return r.cfg.RuncPath }
 
-// quietLog writes where the process logs, but has a level of its own:
-// containerd tells more than a daemon's log should hold.
+// quietLog writes where the process logs, but has a level of its own: what
+// containerd calls information (each plugin, each task's end) is for who debugs.
 func quietLog(run context.Context, level string) *log.Entry {
 	l := logrus.New()
 	l.SetOutput(log.L.Logger.Out)
 	l.SetFormatter(log.L.Logger.Formatter)
 	if lv, err := logrus.ParseLevel(level); err == nil {
+		if lv == logrus.InfoLevel {
+			lv = logrus.WarnLevel
+		}
 		l.SetLevel(lv)
 	}
 	// A server that is closed before it has come to serve calls this fatal.

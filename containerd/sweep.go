@@ -67,7 +67,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 		errs = multierror.Append(errs, r.sweepSockets())
 	}
 	if len(swept) > 0 {
-		r.log.Infof("removed what was left of containers %q", swept)
+		r.log.Warnf("removed what was left of containers %q", swept)
 		errs = multierror.Append(errs, r.collect(ctx))
 	} else {
 		errs = multierror.Append(errs, r.recollect(ctx))

@@ -12,6 +12,10 @@ import (
 
 	"gantry/build"
 	"gantry/network"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/moby/moby/api/types/events"
 )
 
 // lazyBuilder is BuildKit, started at its first use: most daemons never build.
@@ -31,13 +35,29 @@ func (e *Engine) builder() (*build.Builder, error) {
 	b, err := build.Open(e.ctx, build.Config{
 		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
-		Images: e.rt.ImageStore(), Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, Version: e.cfg.Version,
+		Images: e.rt.ImageStore(), Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, Version: e.cfg.Version,
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {
 		return nil, fmt.Errorf("start BuildKit: %w", err)
 	}
 	e.builds.builder = b
 	return b, nil
+}
+
+// imageMade publishes Docker's events of an image that was built.
+func (e *Engine) imageMade(digest string, names []string) {
+	img, err := e.rt.Image(e.ctx, digest)
+	if errdefs.IsNotFound(err) { // it was not to be kept
+		return
+	}
+	if err != nil {
+		log.G(e.ctx).WithError(err).Warnf("image %q that was just built: nobody is told of it", digest)
+		return
+	}
+	e.emitImage(events.ActionCreate, img.ID, img.ID, img.Config.Labels)
+	for _, name := range names {
+		e.emitTag(img, name)
+	}
 }
 
 // sweepBuilds ends the steps of builds that a killed daemon left running.

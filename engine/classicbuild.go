@@ -12,7 +12,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/config/types"
-	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/registry"
 )
 
@@ -158,9 +157,6 @@ func (e *Engine) BuildClassic(ctx context.Context, o ClassicBuild) (imageID stri
 	}
 	if err != nil {
 		return "", err
-	}
-	for _, name := range o.Tags {
-		e.emitImage(events.ActionTag, img.ID, name, img.Config.Labels)
 	}
 	return img.ID, nil
 }

@@ -33,8 +33,9 @@ var build struct {
 	err  error
 }
 
-// Binaries builds gantry and gantry-shim once per test program and returns
-// their directory. GANTRY_BIN names a directory that has them already.
+// Binaries builds gantry and gantry-shim once per test program, into bin/test of
+// this checkout, and returns that directory. GANTRY_BIN names one that has them
+// already.
 func Binaries(t testing.TB) string {
 	t.Helper()
 	build.once.Do(func() {
@@ -42,19 +43,37 @@ func Binaries(t testing.TB) string {
 			build.dir, build.err = filepath.Abs(build.dir)
 			return
 		}
-		if build.dir, build.err = os.MkdirTemp("", "gantry-bin-"); build.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-trimpath", "-o", build.dir+"/", "gantry/cmd/gantry", "gantry/cmd/gantry-shim")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			build.err = fmt.Errorf("%w\n%s", err, out)
-		}
+		build.dir, build.err = buildPrograms()
 	})
 	if build.err != nil {
 		t.Fatalf("build the programs: %v", build.err)
 	}
 	return build.dir
+}
+
+func buildPrograms() (string, error) {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "bin", "test")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close() // with it goes the lock: packages are tested side by side
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "gantry/cmd/gantry", "gantry/cmd/gantry-shim")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return dir, nil
 }
 
 // Daemon is a gantry daemon with roots of its own.
