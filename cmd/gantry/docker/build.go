@@ -4,22 +4,16 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/docker/cli/cli"
 	buildkit "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/frontend/subrequests/lint"
 	solverrors "github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 )
 
@@ -83,13 +77,13 @@ func (f *Front) build(ctx context.Context, o *buildOptions, source string) error
 	if err != nil {
 		return err
 	}
-	if call != "" {
+	if call != nil {
 		return f.call(ctx, kit, solve, call)
 	}
 	resp, err := f.shown(ctx, o, func(status chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error) {
 		return kit.Solve(ctx, nil, solve, status)
 	})
-	if err != nil {
+	if err = settle(o.files, err); err != nil {
 		return f.explainBuild(ctx, err)
 	}
 	return f.built(ctx, o, resp.ExporterResponse)
@@ -117,21 +111,10 @@ func (f *Front) shown(ctx context.Context, o *buildOptions, run func(chan *build
 	if ctx.Err() != nil { // nobody waits for the last of it
 		return nil, context.Cause(ctx)
 	}
-	warnings := <-shown
-	if n := len(warnings); n > 0 && err == nil && (mode == progressui.AutoMode || mode == progressui.PlainMode || mode == progressui.TtyMode) {
-		fmt.Fprintf(f.Err, "\n %d warning%s found (use docker build --check to expand):\n", n, plural(n))
-		for _, w := range warnings {
-			fmt.Fprintf(f.Err, " - %s\n", w.Short)
-		}
+	if warnings := <-shown; err == nil && mode != progressui.QuietMode && mode != progressui.RawJSONMode {
+		printWarnings(f.Err, warnings, logrus.IsLevelEnabled(logrus.DebugLevel))
 	}
 	return resp, err
-}
-
-func plural(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
 }
 
 func firstNonEmpty(values ...string) string {
@@ -164,7 +147,7 @@ func (f *Front) built(ctx context.Context, o *buildOptions, resp map[string]stri
 	if !o.quiet && o.iidfile == "" {
 		return nil
 	}
-	id := resp[exptypes.ExporterImageDigestKey]
+	id := firstNonEmpty(resp[exptypes.ExporterImageConfigDigestKey], resp[exptypes.ExporterImageDigestKey])
 	if id == "" {
 		return nil // the result is no image
 	}
@@ -204,50 +187,9 @@ func writeMetadata(path string, resp map[string]string) error {
 	return nil
 }
 
-// call asks the frontend about the Dockerfile instead of building it.
-func (f *Front) call(ctx context.Context, kit *buildkit.Client, solve buildkit.SolveOpt, request string) error {
-	solve.Exports = nil
-	solve.FrontendAttrs["requestid"] = request
-	solve.FrontendAttrs["frontend.caps"] = "moby.buildkit.frontend.subrequests"
-	var said map[string][]byte
-	attrs := maps.Clone(solve.FrontendAttrs)
-	solve.Frontend = ""
-	_, err := kit.Build(ctx, solve, "gantry", func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
-		res, err := c.Solve(ctx, gateway.SolveRequest{Frontend: "dockerfile.v0", FrontendOpt: attrs})
-		if err == nil {
-			said = res.Metadata
-		}
-		return res, err
-	}, nil)
-	if err != nil {
-		return f.explainBuild(ctx, err)
-	}
-	if request != lint.RequestLint {
-		_, err := io.WriteString(f.Out, string(said["result.txt"]))
-		return err
-	}
-	var found lint.LintResults
-	if err := json.Unmarshal(said["result.json"], &found); err != nil {
-		return fmt.Errorf("--check: %w", err)
-	}
-	if len(found.Warnings) == 0 && found.Error == nil {
-		fmt.Fprintln(f.Out, "Check complete, no warnings found.")
-		return nil
-	}
-	fmt.Fprintf(f.Out, "Check complete, %d warning%s found:\n", len(found.Warnings), plural(len(found.Warnings)))
-	if err := lint.PrintLintViolations(said["result.json"], f.Out, nil); err != nil {
-		return err
-	}
-	return cli.StatusError{StatusCode: 1}
-}
-
 // buildxCommand has what people call of the plugin in scripts.
 func (f *Front) buildxCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "buildx", Short: "Build with BuildKit", Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	du := &cobra.Command{
-		Use: "du", Short: "Disk usage of the build cache", Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.cacheUsage(cmd.Context()) },
-	}
 	version := &cobra.Command{
 		Use: "version", Short: "Show what builds", Args: cli.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -262,33 +204,6 @@ func (f *Front) buildxCommand() *cobra.Command {
 			return cmd.Root().ExecuteContext(cmd.Context())
 		},
 	}
-	cmd.AddCommand(du, prune, version)
+	cmd.AddCommand(f.usageCommand(), prune, version)
 	return cmd
 }
-
-func (f *Front) cacheUsage(ctx context.Context) error {
-	kit, err := f.kit(ctx)
-	if err != nil {
-		return err
-	}
-	defer kit.Close()
-	records, err := kit.DiskUsage(ctx)
-	if err != nil {
-		return err
-	}
-	var total int64
-	for _, r := range records {
-		used := "never"
-		if r.LastUsedAt != nil {
-			used = r.LastUsedAt.Format(time.RFC3339)
-		}
-		fmt.Fprintf(f.Out, "%s\t%d\t%s\t%s\n", r.ID, r.Size, used, strings.TrimSpace(r.Description))
-		if !r.Shared {
-			total += r.Size
-		}
-	}
-	fmt.Fprintf(f.Out, "Total:\t%d\n", total)
-	return nil
-}
-
-var errNoOutput = errors.New("use -t to name the image that is pushed")

@@ -1,12 +1,7 @@
 package docker
 
 import (
-	"fmt"
-
 	"github.com/docker/cli/opts"
-	"github.com/moby/buildkit/frontend/subrequests/lint"
-	"github.com/moby/buildkit/frontend/subrequests/outline"
-	"github.com/moby/buildkit/frontend/subrequests/targets"
 	"github.com/spf13/pflag"
 )
 
@@ -26,6 +21,8 @@ type buildOptions struct {
 	shares, period, quota                           int64
 	noCache, pull, quiet, load, push, check, squash bool
 	given                                           func(flag string) bool
+	files                                           []*archiveFile // that outputs write
+	stdoutTaken                                     bool           // by an output
 }
 
 func (o *buildOptions) flags(f *pflag.FlagSet) {
@@ -64,6 +61,8 @@ func (o *buildOptions) flags(f *pflag.FlagSet) {
 	f.Lookup("provenance").NoOptDefVal, f.Lookup("sbom").NoOptDefVal = "true", "true"
 	f.BoolVar(&o.check, "check", false, `Shorthand for "--call=check"`)
 	f.StringVar(&o.callName, "call", "build", `Set method for evaluating build ("check", "outline", "targets")`)
+	f.StringVar(&o.callName, "print", "build", "Print result of information request (e.g., outline, targets)")
+	f.MarkHidden("print")
 	f.StringVar(&o.cgroupParent, "cgroup-parent", "", `Set the parent cgroup for the "RUN" instructions during build`)
 	f.VarP(&o.memory, "memory", "m", "Memory limit")
 	f.Var(&o.memorySwap, "memory-swap", `Swap limit equal to memory plus swap: "-1" to enable unlimited swap`)
@@ -83,23 +82,4 @@ func (o *buildOptions) flags(f *pflag.FlagSet) {
 	for _, name := range []string{"builder", "squash", "security-opt", "isolation"} {
 		f.MarkHidden(name)
 	}
-}
-
-// subrequest is what is asked for instead of a build, "" for a build.
-func (o *buildOptions) subrequest() (string, error) {
-	name := o.callName
-	if o.check {
-		name = "check"
-	}
-	switch name {
-	case "", "build":
-		return "", nil
-	case "check", "lint":
-		return lint.RequestLint, nil
-	case "outline":
-		return outline.RequestSubrequestsOutline, nil
-	case "targets":
-		return targets.RequestTargets, nil
-	}
-	return "", fmt.Errorf("--call %q: use build, check, outline or targets", name)
 }

@@ -4,18 +4,15 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/distribution/reference"
 	"github.com/docker/cli/opts"
 	buildkit "github.com/moby/buildkit/client"
 	buildctl "github.com/moby/buildkit/cmd/buildctl/build"
@@ -34,7 +31,7 @@ import (
 func (f *Front) solveOptions(o *buildOptions, source string) (buildkit.SolveOpt, error) {
 	s := buildkit.SolveOpt{Frontend: "dockerfile.v0", FrontendAttrs: map[string]string{}, LocalMounts: map[string]fsutil.FS{}}
 	s.Session = append(s.Session, authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{AuthConfigProvider: authprovider.LoadAuthConfig(f.cli.ConfigFile())}))
-	for _, step := range []func(*buildOptions, *buildkit.SolveOpt) error{f.arguments, limits, secrets, contexts, caches, f.outputs, attestations} {
+	for _, step := range []func(*buildOptions, *buildkit.SolveOpt) error{f.arguments, limits, secrets, contexts, reproducible, caches, f.outputs, attestations} {
 		if err := step(o, &s); err != nil {
 			return s, err
 		}
@@ -53,8 +50,6 @@ func (f *Front) arguments(o *buildOptions, s *buildkit.SolveOpt) error {
 		return fmt.Errorf("--isolation %q is not supported on Linux", o.isolation)
 	case o.builder != "" && o.builder != "default":
 		return fmt.Errorf("no builder %q found: there is one only, default", o.builder)
-	case o.load && o.push:
-		return errors.New("push and load may not be set together at the moment")
 	}
 	attrs := s.FrontendAttrs
 	attrs["image-resolve-mode"] = "local"
@@ -174,129 +169,6 @@ func contexts(o *buildOptions, s *buildkit.SolveOpt) error {
 		}
 		s.LocalMounts[name], s.FrontendAttrs["context:"+name] = dir, "local:"+name
 	}
-	return nil
-}
-
-func caches(o *buildOptions, s *buildkit.SolveOpt) (err error) {
-	full := func(list []string) (out []string) {
-		for _, c := range list {
-			if !strings.Contains(c, "=") {
-				c = "type=registry,ref=" + c
-			}
-			out = append(out, c)
-		}
-		return out
-	}
-	if s.CacheImports, err = buildctl.ParseImportCache(full(o.cacheFrom)); err != nil {
-		return fmt.Errorf("--cache-from: %w", err)
-	}
-	if s.CacheExports, err = buildctl.ParseExportCache(full(o.cacheTo)); err != nil {
-		return fmt.Errorf("--cache-to: %w", err)
-	}
-	return nil
-}
-
-// outputs say where the result goes; without any, into the image store.
-func (f *Front) outputs(o *buildOptions, s *buildkit.SolveOpt) error {
-	var texts []string
-	for _, text := range o.outputs {
-		switch {
-		case text == "-":
-			text = "type=tar,dest=-"
-		case !strings.Contains(text, "="):
-			text = "type=local,dest=" + text
-		}
-		texts = append(texts, text)
-	}
-	nothing := slices.Contains(texts, "type=cacheonly")
-	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "type=cacheonly" })
-	exports, err := buildctl.ParseOutput(texts)
-	if err != nil {
-		return fmt.Errorf("--output: %w", err)
-	}
-	if o.load || len(exports) == 0 && !o.push && !nothing {
-		exports = append(exports, buildkit.ExportEntry{Type: "docker"})
-	}
-	if o.push {
-		exports = append(exports, buildkit.ExportEntry{Type: "registry"})
-	}
-	var names []string
-	for _, t := range o.tags {
-		ref, err := reference.ParseNormalizedNamed(t)
-		if err != nil {
-			return fmt.Errorf("invalid tag %q: %w", t, err)
-		}
-		names = append(names, reference.TagNameOnly(ref).String())
-	}
-	for i := range exports {
-		e := &exports[i]
-		if e.Attrs == nil {
-			e.Attrs = map[string]string{}
-		}
-		if e.Type == "registry" {
-			e.Type, e.Attrs["push"] = "image", "true"
-		}
-		if e.Type == "image" || e.Type == "docker" && e.Output == nil && e.OutputDir == "" {
-			e.Type = "moby"
-		}
-		if len(names) > 0 && e.Type != "local" && e.Type != "tar" {
-			e.Attrs["name"] = strings.Join(names, ",")
-		}
-		if e.Attrs["push"] == "true" && e.Attrs["name"] == "" {
-			return errNoOutput
-		}
-		for _, a := range o.annotations {
-			key, value, ok := strings.Cut(a, "=")
-			if !ok {
-				return fmt.Errorf("--annotation %q: write key=value", a)
-			}
-			kind, name, ok := strings.Cut(key, ":")
-			if !ok {
-				kind, name = "manifest", key
-			}
-			e.Attrs["annotation-"+kind+"."+name] = value
-		}
-	}
-	s.Exports = exports
-	return nil
-}
-
-func attestations(o *buildOptions, s *buildkit.SolveOpt) error {
-	add := func(kind, value string) {
-		switch value {
-		case "", "false":
-		case "true":
-			s.FrontendAttrs["attest:"+kind] = ""
-		default:
-			s.FrontendAttrs["attest:"+kind] = value
-		}
-	}
-	for _, a := range o.attest {
-		fields, err := csv.NewReader(strings.NewReader(a)).Read()
-		if err != nil {
-			return fmt.Errorf("--attest %q: %w", a, err)
-		}
-		var kind string
-		var rest []string
-		for _, field := range fields {
-			if k, ok := strings.CutPrefix(field, "type="); ok {
-				kind = k
-			} else if field == "disabled=true" {
-				kind = "-"
-			} else {
-				rest = append(rest, field)
-			}
-		}
-		switch kind {
-		case "-":
-		case "":
-			return fmt.Errorf("--attest %q: give its type", a)
-		default:
-			s.FrontendAttrs["attest:"+kind] = strings.Join(rest, ",")
-		}
-	}
-	add("provenance", o.provenance)
-	add("sbom", o.sbom)
 	return nil
 }
 
