@@ -16,6 +16,7 @@ import (
 
 	ctd "gantry/containerd"
 	"gantry/containerd/spec"
+	"gantry/project"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -33,6 +34,7 @@ type creation struct {
 	HostConfig container.HostConfig
 	Networks   []attachment
 	Carried    map[string]string // mount target to the anonymous volume to take over
+	Files      []project.File    // secrets and configs
 }
 
 // CreateContainer makes a container for the Engine API. With a platform, its
@@ -137,6 +139,9 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 	undo.add(func(context.Context) error { return os.RemoveAll(dir) })
 	c := newCtr(rec, state{Status: container.StateCreated}, dir)
 
+	if err := c.giveFiles(&rec, s.Files); err != nil {
+		return nil, err
+	}
 	oci, err := e.furnish(ctx, c, &rec, &undo)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,8 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 		return ignore(ignoreNotFound(e.KillContainer(ctx, a.ID, a.Signal)), errdefs.IsFailedPrecondition)
 	case scheduler.RestartContainer:
 		return e.RestartContainer(ctx, a.ID, StopOptions{Timeout: a.Timeout})
+	case scheduler.RunHook:
+		return e.runHook(ctx, a)
 	case scheduler.PauseContainer:
 		return e.PauseContainer(ctx, a.ID)
 	case scheduler.UnpauseContainer:
@@ -90,7 +92,7 @@ func ignore(err error, is func(error) bool) error {
 }
 
 func (e *Engine) applyCreate(ctx context.Context, a scheduler.CreateContainer) error {
-	s := creation{ID: a.ID, Name: a.Name, Config: a.Config, HostConfig: a.Host, Image: a.Image, Platform: a.Platform, Carried: a.Volumes}
+	s := creation{ID: a.ID, Name: a.Name, Config: a.Config, HostConfig: a.Host, Image: a.Image, Platform: a.Platform, Carried: a.Volumes, Files: a.Files}
 	for _, n := range a.Networks {
 		ep := n.Settings
 		ep.Aliases = n.Aliases
@@ -148,7 +150,9 @@ func (e *Engine) observeContainers() []scheduler.Container {
 		rec, st, gone := c.rec, c.st, c.gone
 		c.mu.Unlock()
 		if !gone {
-			out = append(out, observed(&rec, &st))
+			o := observed(&rec, &st)
+			o.Files = givenDigests(c.dir, &rec)
+			out = append(out, o)
 		}
 	}
 	return out

@@ -98,12 +98,12 @@ func checkProjectName(name string) error {
 	return nil
 }
 
-// SaveProject keeps what was last asked for of a project.
+// SaveProject keeps what was last asked for of a project, secrets excepted.
 func (e *Engine) SaveProject(p *project.Project) error {
 	if err := checkProjectName(p.Name); err != nil {
 		return err
 	}
-	return writeJSON(e.projectPath(p.Name), p)
+	return writeJSON(e.projectPath(p.Name), p.Withhold())
 }
 
 // LoadProject returns what was last asked for; ErrNotFound when nobody asked.

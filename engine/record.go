@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gantry/project"
 	"gantry/volumes"
 
 	"github.com/moby/moby/api/types/container"
@@ -27,6 +28,7 @@ type record struct {
 	Networks   []attachment         `json:"networks,omitempty"` // in order of priority
 	Detached   bool                 `json:"detached,omitempty"` // taken off its last network: the next start brings the first one back
 	Mounts     []volumes.Point      `json:"mounts,omitempty"`
+	Files      []project.File       `json:"files,omitempty"` // without their contents
 	LogPath    string               `json:"logPath,omitempty"`
 }
 
@@ -43,6 +45,7 @@ type attachment struct {
 //	  intent.json          only while the container is being made: what to undo
 //	  <id>-json.log[.n]    output
 //	  hostname hosts resolv.conf
+//	  files/               secrets and configs that are files of its own
 //
 // created → running ⇄ paused → exited → running …; restarting stands between
 // two runs of a container with a restart policy; removing never goes back.

@@ -22,7 +22,7 @@ func (e *Engine) specInput(c *ctr, rec *record, netns string) (spec.Input, error
 	in := spec.Input{
 		ID: rec.ID, Config: rec.Config, Host: *h, Netns: netns, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
 		CgroupsPath: "/" + e.cgroupParent() + "/" + rec.ID, InitPath: e.cfg.InitPath, CDIDirs: e.cfg.CDIDirs, Facts: e.facts,
-		Mounts: specMounts(rec, e.files(c, rec)),
+		Mounts: append(specMounts(rec, e.files(c, rec)), givenMounts(c.dir, rec)...),
 	}
 	if h.IpcMode.IsShareable() {
 		in.Shm = e.shmPath(rec.ID)

@@ -199,7 +199,7 @@ func (t *translator) buildSecrets(s types.ServiceConfig, b *Build) {
 		}
 		secret := BuildSecret{ID: first(ref.Target, ref.Source), File: from.File, Environment: from.Environment}
 		if secret.Environment != "" {
-			value, set := t.in.options.Environment[secret.Environment]
+			value, set := t.variable(types.FileObjectConfig(from))
 			if !set {
 				t.problem(s, []string{"build", "secrets"}, "secret %q: the variable %q is not set", ref.Source, secret.Environment)
 			}

@@ -120,8 +120,10 @@ func (c *checker) contradictions(s types.ServiceConfig) {
 	if s.NetworkMode != "" && len(s.Networks) > 0 {
 		c.add([]string{"network_mode"}, "network_mode and networks exclude each other; keep one")
 	}
-	if s.NetworkMode != "" && len(s.Links) > 0 {
-		c.add([]string{"links"}, "links need a network of the project; remove them or network_mode")
+	for key, links := range map[string][]string{"links": s.Links, "external_links": s.ExternalLinks} {
+		if s.NetworkMode != "" && len(links) > 0 {
+			c.add([]string{key}, "%s need a network of the project; remove them or network_mode", key)
+		}
 	}
 	if len(s.Ports) > 0 && c.enclosed(s) {
 		c.add([]string{"ports"}, "ports cannot be published: every network of the service is internal; add one that is not, or remove the ports")
@@ -136,6 +138,9 @@ func (c *checker) contradictions(s types.ServiceConfig) {
 		return
 	}
 	if r := s.Deploy.Replicas; r != nil {
+		if s.Deploy.Mode == "global" && *r != 1 {
+			c.add([]string{"deploy", "replicas"}, "mode: global is one container for the host, not %d replicas; keep one of the two", *r)
+		}
 		if *r < 0 {
 			c.add([]string{"deploy", "replicas"}, "replicas must not be negative")
 		}

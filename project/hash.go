@@ -23,8 +23,8 @@ func digest(v any) string {
 }
 
 // hash covers what makes a running container out of date: not replicas,
-// depends_on, pull policy, profiles, the project's labels, nor the host's
-// content of mounted files.
+// depends_on, pull policy, profiles, the project's labels, nor the
+// content of files: a hash in a label must not tell of secrets.
 func (s *Service) hash() string {
 	config := s.Config
 	config.Labels = userLabels(s.Config.Labels)
@@ -42,7 +42,9 @@ func (s *Service) hash() string {
 		Config                         container.Config
 		HostConfig                     container.HostConfig
 		Networks                       []attachment
-	}{s.ContainerName, s.Image, s.Platform, config, s.HostConfig, networks})
+		Files                          []File `json:",omitempty"`
+		PostStart, PreStop             []Hook `json:",omitempty"`
+	}{s.ContainerName, s.Image, s.Platform, config, s.HostConfig, networks, withheld(s.Files), s.PostStart, s.PreStop})
 }
 
 // hash covers what cannot be changed without making the network anew.

@@ -13,6 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
+	"tags.cncf.io/container-device-interface/pkg/parser"
 )
 
 func (t *translator) hostConfig(s types.ServiceConfig, networks []Attachment) container.HostConfig {
@@ -227,7 +228,11 @@ func resources(s types.ServiceConfig) container.Resources {
 	if s.PidsLimit != 0 {
 		r.PidsLimit = &s.PidsLimit
 	}
+	r.DeviceRequests = deviceRequests(s)
 	for _, d := range s.Devices {
+		if isCDI(d) {
+			continue
+		}
 		r.Devices = append(r.Devices, container.DeviceMapping{
 			PathOnHost: d.Source, PathInContainer: first(d.Target, d.Source), CgroupPermissions: first(d.Permissions, "rwm"),
 		})
@@ -237,6 +242,48 @@ func resources(s types.ServiceConfig) container.Resources {
 		deployed(s.Deploy.Resources, &r)
 	}
 	return r
+}
+
+// isCDI says that a device is one of a CDI specification, vendor.com/class=name.
+func isCDI(d types.DeviceMapping) bool {
+	return parser.IsQualifiedName(d.Source) && (d.Target == "" || d.Target == d.Source)
+}
+
+// deviceRequests are devices by their CDI names, gpus, and those that deploy
+// reserves.
+func deviceRequests(s types.ServiceConfig) (out []container.DeviceRequest) {
+	var named []string
+	for _, d := range s.Devices {
+		if isCDI(d) {
+			named = append(named, d.Source)
+		}
+	}
+	if len(named) > 0 {
+		out = append(out, container.DeviceRequest{Driver: "cdi", DeviceIDs: named})
+	}
+	ask := func(d types.DeviceRequest, capabilities ...string) {
+		r := container.DeviceRequest{Driver: d.Driver, Count: int(d.Count), DeviceIDs: d.IDs, Options: nonEmpty(d.Options)}
+		for _, c := range d.Capabilities {
+			if !slices.Contains(capabilities, c) {
+				capabilities = append(capabilities, c)
+			}
+		}
+		if r.Driver == "cdi" { // its names say all
+			r.Count = 0
+		} else {
+			r.Capabilities = [][]string{capabilities}
+		}
+		out = append(out, r)
+	}
+	for _, d := range s.Gpus {
+		ask(d, "gpu")
+	}
+	if s.Deploy != nil && s.Deploy.Resources.Reservations != nil {
+		for _, d := range s.Deploy.Resources.Reservations.Devices {
+			ask(d)
+		}
+	}
+	return out
 }
 
 func deployed(d types.Resources, r *container.Resources) {

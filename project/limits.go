@@ -64,6 +64,21 @@ func limitLink(v string) string {
 	return ""
 }
 
+// limitExternalLink accepts CONTAINER and CONTAINER:ALIAS.
+func limitExternalLink(v string) string {
+	if limitLink(v) == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q is not supported: use CONTAINER or CONTAINER:ALIAS", v)
+}
+
+func remarkEndpoint(v string) string {
+	if v == "vip" {
+		return "names resolve to the containers' addresses, in rotation"
+	}
+	return ""
+}
+
 // volumeOptions are the options of a volume's short form that compose-go
 // understands; it ignores all others. The last three ask for less than a bind
 // mount gives anyway.

@@ -12,7 +12,8 @@ import (
 	"github.com/moby/moby/api/types/network"
 )
 
-// mounts lists volumes in the user's order, then secrets, then configs.
+// mounts lists volumes in the user's order, then the secrets and configs that
+// are files of the host.
 func (t *translator) mounts(s types.ServiceConfig) []mount.Mount {
 	var out []mount.Mount
 	for _, v := range s.Volumes {
@@ -21,10 +22,14 @@ func (t *translator) mounts(s types.ServiceConfig) []mount.Mount {
 		}
 	}
 	for _, ref := range s.Secrets {
-		out = t.file(out, s, "secrets", ref.Source, t.model.Secrets[ref.Source].File, secretTarget(ref))
+		if o := types.FileObjectConfig(t.model.Secrets[ref.Source]); mountable(o, types.FileReferenceConfig(ref)) {
+			out = t.file(out, s, "secrets", ref.Source, o.File, secretTarget(ref))
+		}
 	}
 	for _, ref := range s.Configs {
-		out = t.file(out, s, "configs", ref.Source, t.model.Configs[ref.Source].File, configTarget(ref))
+		if o := types.FileObjectConfig(t.model.Configs[ref.Source]); mountable(o, types.FileReferenceConfig(ref)) {
+			out = t.file(out, s, "configs", ref.Source, o.File, configTarget(ref))
+		}
 	}
 	return out
 }
@@ -81,9 +86,6 @@ func bindOptions(b *types.ServiceVolumeBind) *mount.BindOptions {
 
 // file adds the read-only bind mount of a secret or config.
 func (t *translator) file(out []mount.Mount, s types.ServiceConfig, section, source, file, target string) []mount.Mount {
-	if file == "" { // from elsewhere: refused before, or ignored on the user's word
-		return out
-	}
 	if why := readable(file); why != "" {
 		t.problems = append(t.problems, Problem{
 			Position: t.survey.position(section, source, "file"), Service: s.Name,

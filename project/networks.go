@@ -2,6 +2,7 @@ package project
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -38,7 +39,7 @@ func (t *translator) attachments(s types.ServiceConfig) []Attachment {
 		if i == 0 && a.Settings.MacAddress == nil {
 			a.Settings.MacAddress = t.mac(s, s.MacAddress, []string{"mac_address"})
 		}
-		a.Settings.Links = t.links(s, key)
+		a.Settings.Links = append(t.links(s, key), externalLinks(s)...)
 		out = append(out, a)
 	}
 	for i, l := range s.Links {
@@ -67,10 +68,63 @@ func (t *translator) links(s types.ServiceConfig, network string) (out []string)
 	return out
 }
 
+// externalLinks are the other names by which a service finds containers outside
+// of the project, wherever it shares a network with them.
+func externalLinks(s types.ServiceConfig) (out []string) {
+	for _, l := range s.ExternalLinks {
+		if name, alias, ok := splitLink(l); ok && limitExternalLink(l) == "" {
+			out = append(out, name+":"+alias)
+		}
+	}
+	return out
+}
+
+// Options of an endpoint and of the bridge, by Docker's names.
+const (
+	optNetwork = "com.docker.network."
+	optIfName  = optNetwork + "endpoint.ifname"
+	optSysctls = optNetwork + "endpoint.sysctls"
+)
+
+var bridgeOptions = []string{
+	optNetwork + "bridge.default_bridge", optNetwork + "bridge.enable_icc", optNetwork + "bridge.enable_ip_masquerade",
+	optNetwork + "bridge.host_binding_ipv4", optNetwork + "bridge.name", optNetwork + "driver.mtu",
+}
+
+// unknownOptions are those of Docker's options that are none of known.
+func unknownOptions(opts types.Options, known ...string) (out []string) {
+	for _, key := range slices.Sorted(maps.Keys(opts)) {
+		if strings.HasPrefix(key, optNetwork) && !slices.Contains(known, key) {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// endpointOptions are driver_opts and interface_name.
+func (t *translator) endpointOptions(s types.ServiceConfig, path []string, c types.ServiceNetworkConfig) map[string]string {
+	for _, key := range unknownOptions(c.DriverOpts, optIfName, optSysctls) {
+		t.problem(s, append(path, "driver_opts", key), "option %q of an endpoint is not supported", key)
+	}
+	opts := maps.Clone(nonEmpty(c.DriverOpts))
+	if c.InterfaceName == "" {
+		return opts
+	}
+	if other := opts[optIfName]; other != "" && other != c.InterfaceName {
+		t.problem(s, append(path, "interface_name"), "interface_name %q and the option %s differ; keep one", c.InterfaceName, optIfName)
+	}
+	if opts == nil {
+		opts = map[string]string{}
+	}
+	opts[optIfName] = c.InterfaceName
+	return opts
+}
+
 func (t *translator) endpoint(s types.ServiceConfig, key string, c types.ServiceNetworkConfig) network.EndpointSettings {
 	path := []string{"networks", key}
 	settings := network.EndpointSettings{
 		GwPriority: c.GatewayPriority,
+		DriverOpts: t.endpointOptions(s, path, c),
 		MacAddress: t.mac(s, c.MacAddress, append(path, "mac_address")),
 	}
 	v4 := t.address(s, c.Ipv4Address, append(path, "ipv4_address"))
@@ -114,6 +168,10 @@ func (t *translator) network(key string, n types.NetworkConfig) Network {
 	out := Network{Key: key, Name: n.Name, External: bool(n.External), Source: t.survey.at["networks."+key]}
 	if out.External {
 		return out
+	}
+	for _, option := range unknownOptions(n.DriverOpts, bridgeOptions...) {
+		t.problems = append(t.problems, Problem{
+			Position: t.survey.position("networks", key, "driver_opts", option), Text: fmt.Sprintf("network %q: option %q is not supported", key, option)})
 	}
 	create := network.CreateRequest{
 		Name: n.Name, Driver: first(n.Driver, "bridge"),

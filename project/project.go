@@ -65,9 +65,13 @@ type Service struct {
 	Replicas      int                  `json:"replicas"`
 	Config        container.Config     `json:"config"`
 	HostConfig    container.HostConfig `json:"hostConfig"`
-	Networks      []Attachment         `json:"networks,omitempty"`  // highest priority first, then by key
+	Files         []File               `json:"files,omitempty"`    // secrets, then configs, that are not HostConfig.Mounts
+	Networks      []Attachment         `json:"networks,omitempty"` // highest priority first, then by key
+	PostStart     []Hook               `json:"postStart,omitempty"`
+	PreStop       []Hook               `json:"preStop,omitempty"`
+	Quiet         bool                 `json:"quiet,omitempty"`     // attach: false
 	DependsOn     []Dependency         `json:"dependsOn,omitempty"` // sorted by service; includes those implied by service: modes and volumes_from
-	Hash          string               `json:"hash"`                // of all that makes a running container out of date; not of replicas, pull policy or depends_on
+	Hash          string               `json:"hash"`                // of all that makes a running container out of date, the content of Files excepted; not of replicas, pull policy or depends_on
 	Source        Position             `json:"source"`              // where the service's key stands
 	// Positions gives file, line and column of the service's keys and list
 	// items by their path below the service, such as "image", "ports.0",

@@ -176,6 +176,7 @@ func (s *survey) judge(l *layer, node *yaml.Node, at Position, path string, r *r
 		return false
 	case noted:
 		add(s.notes, r.note)
+		return false
 	}
 	return true
 }

@@ -3,19 +3,19 @@ package project
 import "slices"
 
 const (
-	fileOwner       = "the file is mounted as it is on the host; set owner and mode there"
-	laterHooks      = "Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully"
+	fileOwner       = "the container gets a copy of the file; without any of uid, gid and mode, a file of the host is mounted as it is"
+	laterHooks      = "Gantry does not run containers as hooks; use a service and depends_on with service_completed_successfully"
 	laterImageMount = "Gantry does not mount images yet; remove it"
 	noRelabel       = "files are not relabelled for SELinux; without SELinux nothing is missing"
-	notAFile        = "only files are supported yet; use file"
+	notAFile        = "there is no store of them on this host; use file, environment or, for a config, content"
 )
 
 // otherRules are the keys outside of services. Source: compose specification.
 var otherRules = []rule{
 	{path: "configs"},
 	{path: "configs.*"},
-	{path: "configs.*.content", support: refused, note: notAFile},
-	{path: "configs.*.environment", support: refused, note: notAFile},
+	{path: "configs.*.content"},
+	{path: "configs.*.environment"},
 	{path: "configs.*.external", note: "false only", limit: oneOf(notAFile, "false")},
 	{path: "configs.*.external.name", support: refused, note: notAFile},
 	{path: "configs.*.file"},
@@ -35,8 +35,8 @@ var otherRules = []rule{
 	{path: "networks.*.attachable", support: accepted, note: "any container of the host may join"},
 	{path: "networks.*.driver", note: "bridge only", limit: oneOf("use bridge", "bridge")},
 	{path: "networks.*.driver_opts"},
-	{path: "networks.*.driver_opts.*", support: refused, note: "this option of the bridge is not supported; remove it"},
-	{path: "networks.*.enable_ipv4", note: "true only", limit: oneOf("networks always have IPv4; remove it", "true")},
+	{path: "networks.*.driver_opts.*", note: "com.docker.network.bridge.name, .enable_icc, .enable_ip_masquerade, .host_binding_ipv4 and com.docker.network.driver.mtu; those of others have no effect"},
+	{path: "networks.*.enable_ipv4"},
 	{path: "networks.*.enable_ipv6"},
 	{path: "networks.*.external"},
 	{path: "networks.*.external.name"},
@@ -57,7 +57,7 @@ var otherRules = []rule{
 	{path: "secrets.*"},
 	{path: "secrets.*.driver", support: refused, note: swarmOnly},
 	{path: "secrets.*.driver_opts", support: refused, note: swarmOnly},
-	{path: "secrets.*.environment", note: "for builds"},
+	{path: "secrets.*.environment"},
 	{path: "secrets.*.external", note: "false only", limit: oneOf(notAFile, "false")},
 	{path: "secrets.*.external.name", support: refused, note: notAFile},
 	{path: "secrets.*.file"},

@@ -1,7 +1,6 @@
 package project
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -24,19 +23,10 @@ func surveyAll(src *sources) *survey {
 // surveyProject looks at the active services and at what they use, which is
 // all that a selected model has.
 func surveyProject(src *sources, used *types.Project) *survey {
-	s := surveyNames(src, map[string][]string{
+	return surveyNames(src, map[string][]string{
 		"services": used.ServiceNames(), "networks": used.NetworkNames(), "volumes": used.VolumeNames(),
 		"configs": used.ConfigNames(), "secrets": used.SecretNames(),
 	})
-	for name, service := range used.Services {
-		for _, ref := range service.Secrets {
-			if used.Secrets[ref.Source].Environment != "" { // for builds only
-				s.found["services."+name+".secrets"] = []Problem{{
-					Position: s.position("services", name, "secrets"), Text: fmt.Sprintf("services.%s.secrets: %q comes from the environment: %s", name, ref.Source, notAFile)}}
-			}
-		}
-	}
-	return s
 }
 
 func surveyNames(src *sources, names map[string][]string) *survey {

@@ -88,6 +88,9 @@ func (t *translator) service(s types.ServiceConfig) Service {
 		Networks:      t.attachments(s),
 		ImageGiven:    s.Image != "",
 		Build:         t.build(s),
+		PostStart:     t.hooks(s, "post_start", s.PostStart),
+		PreStop:       t.hooks(s, "pre_stop", s.PreStop),
+		Quiet:         s.Attach != nil && !*s.Attach,
 	}
 	if out.Image == "" { // what is built has this name, as Docker Compose has it
 		out.Image = t.model.Name + "-" + s.Name
@@ -95,6 +98,7 @@ func (t *translator) service(s types.ServiceConfig) Service {
 	out.PullPolicy, out.PullEvery = t.pullPolicy(s)
 	out.Config = t.config(s, out.Image)
 	out.HostConfig = t.hostConfig(s, out.Networks)
+	out.Files = t.files(s)
 	t.seal(&out)
 	return out
 }

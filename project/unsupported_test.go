@@ -15,7 +15,7 @@ func TestAllUnsupportedKeysAreListedAtOnce(t *testing.T) {
 	dir := write(t, `-- compose.yaml --
 include: [parts/part.yaml]
 x-hooks: &hooks
-  post_start: [{command: x}]
+  pre_start: [{command: x}]
 services:
   web:
     <<: *hooks
@@ -28,10 +28,10 @@ services:
       - data:/data:U
       - {type: image, source: nginx, target: /image}
     deploy:
-      mode: global
-      placement: {constraints: [a]}
+      mode: global-job
+      resources: {reservations: {devices: [{capabilities: [gpu], options: {a: b}}]}}
     extends: {file: parts/base.yaml, service: base}
-    attach: false
+    storage_opt: {size: 1g}
     gpus: []
     # nothing here
   app:
@@ -39,6 +39,7 @@ services:
     network_mode: their-network
     userns_mode: ${MODE:-keep-id}
     secrets: [token]
+    external_links: ["a:b:c"]
     x-mine: {build: .}
   off:
     image: nginx
@@ -48,12 +49,13 @@ volumes:
   data: {driver: nfs}
   unused: {driver: nfs}
 secrets:
-  token: {environment: TOKEN}
+  token: {external: true}
 jobs: {}
 -- compose.override.yaml --
 services:
   app:
-    gpus: all
+    networks: {default: {link_local_ips: [169.254.1.1]}}
+    network_mode: !reset null
 -- parts/base.yaml --
 services:
   base:
@@ -65,10 +67,11 @@ services:
   part:
     image: nginx
     provider: {type: model}
+    network_mode: their-network
 `)
 	want := []string{
-		"compose.override.yaml:3:5: services.app.gpus: device drivers are not supported yet; use devices",
-		"compose.yaml:3:3: services.web.post_start: Gantry does not run hooks yet; use a service and depends_on with service_completed_successfully",
+		"compose.override.yaml:3:26: services.app.networks.default.link_local_ips: further addresses are not supported; remove it",
+		"compose.yaml:3:3: services.web.pre_start: Gantry does not run containers as hooks; use a service and depends_on with service_completed_successfully",
 		`compose.yaml:8:13: services.web.build.isolation: "hyperv" is not supported: it applies to Windows containers only; remove it`,
 		`compose.yaml:9:13: services.web.links.0: "app:" is not supported: use SERVICE or SERVICE:ALIAS`,
 		`compose.yaml:10:20: services.web.volumes_from.0: "app:zz" is not supported: use SERVICE, SERVICE:ro or SERVICE:rw`,
@@ -76,15 +79,16 @@ services:
 		"compose.yaml:11:41: services.web.logging.options.dir: this log option is not supported; use max-size and max-file",
 		`compose.yaml:13:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
 		`compose.yaml:14:10: services.web.volumes.1.type: "image" is not supported: use bind, volume or tmpfs`,
-		`compose.yaml:16:7: services.web.deploy.mode: "global" is not supported: there is one host; use replicas`,
-		"compose.yaml:17:7: services.web.deploy.placement: it steers a swarm, which Gantry is not; remove it",
-		`compose.yaml:19:5: services.web.attach: "false" is not supported: up shows the logs of every service; remove it`,
-		`compose.yaml:24:5: services.app.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
+		`compose.yaml:16:7: services.web.deploy.mode: "global-job" is not supported: use replicated or global`,
+		"compose.yaml:17:66: services.web.deploy.resources.reservations.devices.0.options: a CDI specification decides about its devices; remove it",
+		"compose.yaml:19:5: services.web.storage_opt: overlayfs has no options for one container; remove it",
 		`compose.yaml:25:5: services.app.userns_mode: "keep-id" is not supported: containers share the host's user namespace; use host or remove it`,
-		`compose.yaml:26:5: services.app.secrets: "token" comes from the environment: only files are supported yet; use file`,
-		`compose.yaml:33:10: volumes.data.driver: "nfs" is not supported: use local`,
+		`compose.yaml:27:22: services.app.external_links.0: "a:b:c" is not supported: use CONTAINER or CONTAINER:ALIAS`,
+		`compose.yaml:34:10: volumes.data.driver: "nfs" is not supported: use local`,
+		`compose.yaml:37:11: secrets.token.external: "true" is not supported: there is no store of them on this host; use file, environment or, for a config, content`,
 		"parts/base.yaml:3:5: services.web.credential_spec: it applies to Windows containers only; remove it",
 		"parts/part.yaml:4:5: services.part.provider: Gantry runs containers only; remove it",
+		`parts/part.yaml:5:5: services.part.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
 	}
 	opts := Options{Files: []string{filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "compose.override.yaml")}}
 	_, _, err := tryLoad(dir, opts)
@@ -107,8 +111,11 @@ services:
 	if len(web.HostConfig.Mounts) != 1 {
 		t.Errorf("the image mount should be left out: %v", web.HostConfig.Mounts)
 	}
-	if app, _ := p.Service("app"); app.HostConfig.NetworkMode != "bridge" {
-		t.Errorf("network mode %q", app.HostConfig.NetworkMode)
+	if app, _ := p.Service("app"); len(app.Files) != 0 || len(app.Networks) != 1 || len(app.Networks[0].Settings.Links) != 0 {
+		t.Errorf("what is not supported should be left out: %+v", app)
+	}
+	if part, _ := p.Service("part"); part.HostConfig.NetworkMode != "bridge" {
+		t.Errorf("network mode %q", part.HostConfig.NetworkMode)
 	}
 }
 

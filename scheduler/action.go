@@ -60,6 +60,7 @@ type (
 		Config   container.Config
 		Host     container.HostConfig
 		Networks []project.Attachment
+		Files    []project.File // secrets and configs
 		// Replaces is the ID of the container that this one takes the place of,
 		// "" for none. Both exist for a while: what only one can hold (a host
 		// port, a fixed address) is taken when the container starts.
@@ -83,6 +84,13 @@ type (
 	RestartContainer struct {
 		ID, Name, Service string
 		Timeout           *time.Duration
+	}
+	// RunHook runs a service's command in a container. Before a stop, one that
+	// does not run any more is no error.
+	RunHook struct {
+		ID, Name, Service string
+		When              string // project.PostStart or project.PreStop
+		Hook              project.Hook
 	}
 	PauseContainer   struct{ ID, Name, Service string }
 	UnpauseContainer struct{ ID, Name, Service string }
@@ -119,6 +127,7 @@ func (StartContainer) action()   {}
 func (StopContainer) action()    {}
 func (KillContainer) action()    {}
 func (RestartContainer) action() {}
+func (RunHook) action()          {}
 func (PauseContainer) action()   {}
 func (UnpauseContainer) action() {}
 func (RemoveContainer) action()  {}

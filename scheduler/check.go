@@ -23,6 +23,7 @@ func (b *up) check() {
 			b.checkImage(w)
 			b.checkModes(w)
 			b.checkVolumesFrom(w)
+			b.checkFiles(w)
 		}
 		b.checkNames(w)
 		if creates || begins {
@@ -78,6 +79,16 @@ func (b *up) checkVolumesFrom(w *work) {
 		if owner, _ := cutMode(from); strings.HasPrefix(from, "service:") {
 			b.refuse(position(w.svc, "volumes_from"), errdefs.ErrFailedPrecondition,
 				"service %q: volumes_from: service %q has no container to take volumes from", w.svc.Name, strings.TrimPrefix(owner, "service:"))
+		}
+	}
+}
+
+// checkFiles makes sure that secrets and configs have what they hold.
+func (b *up) checkFiles(w *work) {
+	for _, f := range w.svc.Files {
+		if f.Withheld {
+			b.refuse(position(w.svc, f.Kind+"s"), errdefs.ErrFailedPrecondition,
+				"service %q: the content of %s %q is not kept here: send the project's definition", w.svc.Name, f.Kind, f.Name)
 		}
 	}
 }

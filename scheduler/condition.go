@@ -54,6 +54,9 @@ func (r *runner) settled(a Action) Action {
 	case WaitContainer:
 		a.ID = now(a.ID)
 		return a
+	case RunHook:
+		a.ID = now(a.ID)
+		return a
 	case RenameContainer:
 		a.ID = now(a.ID)
 		return a

@@ -37,6 +37,7 @@ func (v *verb) plan() (*Plan, error) {
 	if err := v.err(); err != nil {
 		return nil, err
 	}
+	v.hooks(v.p, v.s.Containers)
 	return v.draft.plan(v.name, v.warnings)
 }
 

@@ -54,6 +54,7 @@ func TestGoldenUp(t *testing.T) {
 		options scheduler.Options
 	}{
 		{name: "up-new", project: stack()},
+		{name: "up-hooks", before: stack(hooked("1")), project: stack(hooked("2"))},
 		{name: "up-again", before: stack(), project: stack()},
 		{name: "up-wait", project: stack(), options: scheduler.Options{Wait: true, WaitTimeout: time.Minute}},
 		{name: "up-wait-again", before: stack(), project: stack(), options: scheduler.Options{Wait: true}},

@@ -258,3 +258,12 @@ func bounded(t tb) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// hooked has commands run after each start and before each stop.
+func hooked(v string) func(*project.Service) {
+	return func(s *project.Service) {
+		s.PostStart = []project.Hook{{Command: []string{"migrate", v}}, {Command: []string{"warm"}}}
+		s.PreStop = []project.Hook{{Command: []string{"drain"}}}
+		s.Hash += v
+	}
+}

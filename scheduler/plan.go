@@ -54,7 +54,7 @@ type Event struct {
 	Kind    string `json:"kind,omitempty"`    // "image", "network", "volume", "container"
 	Name    string `json:"name,omitempty"`    // the object's name
 	Service string `json:"service,omitempty"` // the service it belongs to
-	Verb    string `json:"verb,omitempty"`    // "pull", "build", "create", "start", "wait", "stop", "kill", "remove", "rename", "restart", "pause", "unpause"
+	Verb    string `json:"verb,omitempty"`    // "pull", "build", "create", "start", "wait", "stop", "kill", "remove", "rename", "post_start", "pre_stop", "restart", "pause", "unpause"
 	Cause   string `json:"cause,omitempty"`
 	// Build is the ID of a build, by which BuildKit knows its progress.
 	Build string `json:"build,omitempty"`

@@ -27,6 +27,15 @@ var reasons = []func(b *up, w *work, c *Container) string{
 		}
 		return ""
 	},
+	// a secret or config holds something else
+	func(_ *up, w *work, c *Container) string {
+		for _, f := range w.svc.Files {
+			if !f.Withheld && c.Files[f.Target] != f.Content.Digest() {
+				return fmt.Sprintf("%s %s changed", f.Kind, f.Name)
+			}
+		}
+		return ""
+	},
 	// the registry has a newer image, which this plan pulls
 	func(_ *up, w *work, _ *Container) string {
 		if w.image.newer {

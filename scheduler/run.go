@@ -31,10 +31,10 @@ const (
 
 // laneOf says which places a step needs, and whether it may be cut off when
 // the run is cancelled: a step that changes containers finishes what it began,
-// a wait, a pull or a build leaves nothing half done.
+// a wait, a hook, a pull or a build leaves nothing half done.
 func laneOf(a Action) (l lane, interruptible bool) {
 	switch a.(type) {
-	case WaitContainer:
+	case WaitContainer, RunHook:
 		return laneWait, true
 	case PullImage, BuildImage:
 		return lanePull, true

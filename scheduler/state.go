@@ -77,7 +77,10 @@ type Container struct {
 	Networks map[string]string
 	Ports    []HostPort // fixed host ports that it publishes while it runs
 	// Anonymous maps a mount's target to the name of the anonymous volume there.
-	Anonymous                     map[string]string
+	Anonymous map[string]string
+	// Files maps the targets of its secrets and configs to project.Content.Digest
+	// of what they hold.
+	Files                         map[string]string
 	DependsOn                     string // its depends_on label: service:condition:restart,…
 	Config                        container.Config
 	NetworkMode, PidMode, IpcMode string   // as created, with container:ID resolved

@@ -168,7 +168,7 @@ func (b *up) container(w *work, t *slot, name string) CreateContainer {
 	c := CreateContainer{
 		ID: t.id, Name: name, Service: w.svc.Name, Number: t.number,
 		Image: w.svc.Image, Platform: w.svc.Platform,
-		Config: w.svc.Config, Host: w.svc.HostConfig,
+		Config: w.svc.Config, Host: w.svc.HostConfig, Files: w.svc.Files,
 	}
 	c.Config.Labels = maps.Clone(c.Config.Labels)
 	if c.Config.Labels == nil {

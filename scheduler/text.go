@@ -47,6 +47,8 @@ func Describe(a Action) Subject {
 		return of("kill", a.Name, a.Service)
 	case RestartContainer:
 		return of("restart", a.Name, a.Service)
+	case RunHook:
+		return of(a.When, a.Name, a.Service)
 	case PauseContainer:
 		return of("pause", a.Name, a.Service)
 	case UnpauseContainer:
@@ -74,6 +76,8 @@ func (s *Step) what() string {
 		return "create container " + a.Name
 	case RenameContainer:
 		return "rename container " + a.From + " to " + a.To
+	case RunHook:
+		return fmt.Sprintf("%s container %s %q", a.When, a.Name, strings.Join(a.Hook.Command, " "))
 	case WaitContainer:
 		return "wait container " + a.Name + " " + conditionWords[a.Condition]
 	}

@@ -187,6 +187,7 @@ func (b *up) build() (*Plan, error) {
 	}
 	b.steps()
 	b.edges()
+	b.hooks(b.p, b.s.Containers)
 	return b.plan(b.p.Name, b.warnings)
 }
 

@@ -203,6 +203,9 @@ func (a *attached) shown(t logs.Target) bool {
 	if slices.Contains(a.o.noAttach, t.Service) {
 		return false
 	}
+	if s, ok := a.t.definition.Service(t.Service); ok && s.Quiet && len(a.o.attach) == 0 {
+		return false
+	}
 	return len(a.o.attach) == 0 || slices.Contains(a.o.attach, t.Service)
 }
 

@@ -33,6 +33,7 @@ func Test(t *testing.T, newDriver func(t *testing.T) scheduler.Driver, image str
 		test func(r *rig)
 	}{
 		{"Lifecycle", lifecycle},
+		{"Hooks", hooks},
 		{"Observe", observe},
 		{"Names", names},
 		{"Waits", waits},
@@ -193,6 +194,13 @@ func on(names ...string) func(*scheduler.CreateContainer) {
 
 func mounts(m ...mount.Mount) func(*scheduler.CreateContainer) {
 	return func(c *scheduler.CreateContainer) { c.Host.Mounts = append(c.Host.Mounts, m...) }
+}
+
+// given gives a secret.
+func given(content string, withheld bool) func(*scheduler.CreateContainer) {
+	return func(c *scheduler.CreateContainer) {
+		c.Files = []project.File{{Kind: "secret", Name: "key", Target: "/run/secrets/key", Mode: 0o400, Content: project.Content(content), Withheld: withheld}}
+	}
 }
 
 func (r *rig) network(name string) scheduler.CreateNetwork {

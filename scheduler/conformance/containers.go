@@ -51,10 +51,25 @@ func lifecycle(r *rig) {
 	}
 }
 
+// hooks checks that commands run in a container, and fail when they do.
+func hooks(r *rig) {
+	c := r.container("app")
+	hook := func(when string, cmd ...string) scheduler.RunHook {
+		return scheduler.RunHook{ID: c.ID, Name: c.Name, Service: c.Service, When: when, Hook: project.Hook{Command: cmd}}
+	}
+	r.do(c)
+	r.refused(hook(project.PostStart, "true")) // it does not run
+	r.do(hook(project.PreStop, "true"))        // there is nothing to stop
+	r.do(start(c), hook(project.PostStart, "true"), hook(project.PreStop, "true"))
+	r.refused(hook(project.PostStart, "false"), errdefs.IsFailedPrecondition)
+	r.refused(hook(project.PreStop, "false"), errdefs.IsFailedPrecondition)
+	r.do(stop(c))
+}
+
 // observe checks that a container's labels and settings come back.
 func observe(r *rig) {
 	n := r.network("front")
-	c := r.container("app", on(n.Name), probe("true"))
+	c := r.container("app", on(n.Name), probe("true"), given("hush", false))
 	once := r.container("once", func(c *scheduler.CreateContainer) { c.Config.Labels[project.LabelOneOff] = "True" })
 	r.do(n, c, once)
 	s := r.observe(scheduler.Query{Containers: []string{c.Name, "no-such-" + c.Name}, Images: []scheduler.ImageQuery{{Ref: r.image}, {Ref: "no/such:image"}}})
@@ -79,6 +94,11 @@ func observe(r *rig) {
 	if s.Names[c.Name].ID != c.ID || len(s.Names) != 1 {
 		r.Errorf("names %v", s.Names)
 	}
+	if len(got.Files) != 1 || got.Files["/run/secrets/key"] != project.Content("hush").Digest() {
+		r.Errorf("files %v", got.Files)
+	}
+	missing := r.container("missing", given("", true))
+	r.refused(missing, errdefs.IsFailedPrecondition)
 	r.do(start(c), wait(c, project.Healthy))
 	if got := r.see(c.ID); got.Health != container.Healthy {
 		r.Errorf("health %q", got.Health)

@@ -231,6 +231,8 @@ func (d *Driver) apply(a scheduler.Action) error {
 			}
 			return d.start(c)
 		})
+	case scheduler.RunHook:
+		return d.with(a.ID, func(c *ctr) error { return hook(c, a) })
 	case scheduler.PauseContainer:
 		return d.with(a.ID, func(c *ctr) error { return turn(c, container.StateRunning, container.StatePaused) })
 	case scheduler.UnpauseContainer:
@@ -331,7 +333,13 @@ func (d *Driver) create(a scheduler.CreateContainer) error {
 		ImageRef: a.Image, ImageID: image.ID, Status: container.StateCreated,
 		Networks: make(map[string]string), Anonymous: make(map[string]string), Config: a.Config,
 		NetworkMode: string(a.Host.NetworkMode), PidMode: string(a.Host.PidMode), IpcMode: string(a.Host.IpcMode),
-		VolumesFrom: a.Host.VolumesFrom,
+		VolumesFrom: a.Host.VolumesFrom, Files: make(map[string]string),
+	}
+	for _, f := range a.Files {
+		if f.Withheld {
+			return fmt.Errorf("%s %q: its content was not sent: %w", f.Kind, f.Name, errdefs.ErrFailedPrecondition)
+		}
+		c.Files[f.Target] = f.Content.Digest()
 	}
 	for _, n := range a.Networks {
 		network := d.networks[n.Name]
@@ -453,6 +461,20 @@ func (d *Driver) volumeUsers(name string) []string {
 	}
 	slices.Sort(users)
 	return users
+}
+
+// hook does what the command says, as a container does.
+func hook(c *ctr, a scheduler.RunHook) error {
+	if c.Status != container.StateRunning {
+		if a.When == project.PreStop {
+			return nil
+		}
+		return fmt.Errorf("container %q does not run: %w", c.Name, errdefs.ErrConflict)
+	}
+	if a.Hook.Command[0] == "false" {
+		return fmt.Errorf("%s of container %q: exit code 1: %w", a.When, c.Name, errdefs.ErrFailedPrecondition)
+	}
+	return nil
 }
 
 func runs(c *ctr) bool {

@@ -208,6 +208,9 @@ var words = map[string][2]string{
 	"pause":   {"Pausing", "Paused"},
 	"unpause": {"Unpausing", "Unpaused"},
 	"load":    {"Loading", "Loaded"},
+
+	"post_start": {"Running post_start", "Started"},
+	"pre_stop":   {"Running pre_stop", "Ran pre_stop"},
 }
 
 // Text says in one word where an event's object stands.
