@@ -62,7 +62,8 @@ test-examples: test-deps build demo-base ## Build and run the examples, from pac
 test-vm: build ## Run the tests that need systemd, cgroup v2 and a reboot, in QEMU
 	tests/vm/run
 
-bench: test-deps build ## Measure against bare runc; prints ratios
+bench: test-deps build ## Measure against bare runc, buildah and skopeo; prints ratios
+	@scripts/install-packages buildah
 	GANTRY_BIN=$(CURDIR)/$(BIN) go run ./tests/bench
 
 lint: ## Check formatting and vet

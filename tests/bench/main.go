@@ -2,7 +2,9 @@
 // the budget that the design gives it. Times are ratios to the floor: bare
 // "runc run" of the same containers in the same run, four at a time.
 //
-// It needs root, runc, nft and ip. GANTRY_BIN names a directory with the
+// Builds are compared with "buildah bud", pull and push with "skopeo copy".
+//
+// It needs root, runc, nft, ip, buildah and skopeo. GANTRY_BIN names a directory with the
 // programs to measure; without it they are built.
 package main
 
@@ -26,7 +28,7 @@ func main() {
 	sizes := flag.String("sizes", "1,10,30,100", "numbers of services to measure up and down with")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated")
 	flag.BoolVar(&o.full, "full", false, "also measure what a container costs beside 200 others")
-	flag.StringVar(&o.only, "only", "", "measure nothing but this: memory, transfer, up, run, storm or wait")
+	flag.StringVar(&o.only, "only", "", "measure nothing but this: build, memory, transfer, up, run, storm or wait")
 	check := flag.Bool("check", false, "exit with 1 when a budget is exceeded")
 	verbose := flag.Bool("v", false, "tell what is measured, on stderr")
 	flag.Parse()
@@ -79,10 +81,16 @@ func measure(t *tb, r *report, o options) {
 		memory(t, r, start(t), o)
 		loneMemory(t, r, start(t))
 	}
+	if o.wants("build") {
+		builds(t, r, start(t), o)
+	}
 
 	d := start(t)
 	if o.wants("transfer") {
 		transfers(t, r, d, o)
+	}
+	if o.only == "build" || o.only == "transfer" {
+		return
 	}
 	f := newFloor(t, d)
 	if o.wants("up") {

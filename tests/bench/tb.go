@@ -82,6 +82,13 @@ func (t *tb) Fatalf(f string, a ...any) {
 	runtime.Goexit()
 }
 
+// check ends the run when err is not nil.
+func (t *tb) check(err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // shorten keeps the end of an error that quotes a whole log or the progress of
 // a large project: there it says why.
 func shorten(text string) error {
