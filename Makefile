@@ -38,7 +38,7 @@ deps: ## Install what running and the demo need (Debian, root)
 	@scripts/install-packages runc mmdebstrap busybox-static ca-certificates curl
 
 test-deps: deps
-	@scripts/install-packages docker-registry skopeo nftables iptables iproute2 procps docker-compose python3-docker
+	@scripts/install-packages docker-registry skopeo nftables iptables iproute2 procps docker-compose python3-docker git openssh-client bzip2 xz-utils zstd
 
 demo: deps build ## Run nginx + app + PostgreSQL and ask for a page
 	@scripts/demo up

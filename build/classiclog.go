@@ -97,6 +97,9 @@ func (l *ClassicLog) show() {
 // failedProcess is how BuildKit says that a command failed.
 var failedProcess = regexp.MustCompile(`^process (".*") did not complete successfully: `)
 
+// noDockerfile is how BuildKit says that there is none.
+var noDockerfile = regexp.MustCompile(`^failed to read dockerfile: open (.*): no such file or directory$`)
+
 // ClassicError is why a build failed, in the classic builder's words.
 type ClassicError struct {
 	Code int // exit code of the command that failed, 0 if it was something else
@@ -113,6 +116,12 @@ func classicError(err error) error {
 		return nil
 	}
 	e := &ClassicError{err: err, text: strings.TrimPrefix(err.Error(), "failed to solve: ")}
+	if errdefs.IsUnknown(err) || errdefs.Resolve(err) == errdefs.ErrUnknown {
+		e.err = fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	if m := noDockerfile.FindStringSubmatch(e.text); m != nil {
+		e.text = "Cannot locate specified Dockerfile: " + m[1]
+	}
 	var exit *gateway.ExitError
 	if errors.As(err, &exit) && exit.ExitCode != gateway.UnknownExitStatus {
 		e.Code = int(exit.ExitCode)
@@ -133,9 +142,6 @@ func classicError(err error) error {
 			place += ": " + strings.TrimSpace(lines[line-1])
 		}
 		e.text += " (" + place + ")"
-	}
-	if errdefs.IsUnknown(err) || errdefs.Resolve(err) == errdefs.ErrUnknown {
-		e.err = fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	return e
 }

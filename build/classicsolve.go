@@ -8,6 +8,8 @@ import (
 	"net"
 	"time"
 
+	"gantry/build/sent"
+
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/docker/cli/cli/config/types"
 	controlapi "github.com/moby/buildkit/api/services/control"
@@ -69,7 +71,14 @@ func (b *Builder) follow(ctx context.Context, ref string, status func(*controlap
 
 // SendContext makes what a client sends, an archive or a Dockerfile, a
 // context: its URL is for one build, until withdrawn.
-func (b *Builder) SendContext(r io.Reader) (url string, withdraw func()) { return b.contexts.offer(r) }
+func (b *Builder) SendContext(r io.Reader) (url string, withdraw func(), err error) {
+	c, err := sent.Look(r)
+	if err != nil {
+		return "", nil, err
+	}
+	url, withdraw = b.contexts.offer(c)
+	return url, withdraw, nil
+}
 
 // LendCredentials opens a session that answers registries' questions with a
 // client's credentials, by address as config.json has them, until ended.
@@ -101,6 +110,7 @@ func (b *Builder) RunClassic(ctx context.Context, c Classic, log func(string), t
 	}
 	var lines *ClassicLog
 	if log != nil {
+		req.FrontendAttrs[optTrim] = "true"
 		lines = NewClassicLog(log)
 	}
 	out, err := b.Run(ctx, req, func(s *controlapi.StatusResponse) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/source/git"
 	bkhttp "github.com/moby/buildkit/source/http"
 	"github.com/moby/buildkit/util/tracing"
 	"github.com/moby/buildkit/worker/base"
@@ -57,8 +58,15 @@ func (c *contexts) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{Status: "200 OK", StatusCode: http.StatusOK, Body: io.NopCloser(r), ContentLength: -1, Request: req}, nil
 }
 
-// serveTo makes a worker find them.
+// serveTo makes a worker find them, and those in git repositories also if git
+// is installed only after the worker was started.
 func (c *contexts) serveTo(w *base.Worker) error {
+	repos, err := git.NewSource(git.Opt{CacheAccessor: w.CacheMgr, RegistryHosts: w.RegistryHosts})
+	if err != nil {
+		return err
+	}
+	w.GitSource = repos
+	w.SourceManager.Register(repos)
 	s, err := bkhttp.NewSource(bkhttp.Opt{CacheAccessor: w.CacheMgr, Transport: c})
 	if err != nil {
 		return err

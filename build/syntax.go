@@ -5,6 +5,7 @@ import (
 	"regexp"
 
 	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client/llb"
 	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway/client"
 )
@@ -12,13 +13,22 @@ import (
 // builtIn is a frontend of Dockerfiles that needs no registry for the
 // "# syntax=" line that most of them begin with: it is that frontend.
 func builtIn(ctx context.Context, c client.Client) (*client.Result, error) {
-	return dockerfile.Build(ctx, &forwarding{Client: c})
+	f := &forwarding{Client: c}
+	if c.BuildOpts().Opts[optTrim] != "" {
+		var err error
+		if f.options, f.inputs, err = trim(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return dockerfile.Build(ctx, f)
 }
 
-// forwarding is a frontend's client that is asked to run another frontend.
+// forwarding is a frontend's client that is asked to run another frontend, and
+// may have other options and inputs than the build's.
 type forwarding struct {
 	client.Client
 	options map[string]string // in place of the build's; nil for those
+	inputs  map[string]llb.State
 }
 
 func (f *forwarding) BuildOpts() client.BuildOpts {
@@ -29,10 +39,17 @@ func (f *forwarding) BuildOpts() client.BuildOpts {
 	return o
 }
 
+func (f *forwarding) Inputs(ctx context.Context) (map[string]llb.State, error) {
+	if f.inputs != nil {
+		return f.inputs, nil
+	}
+	return f.Client.Inputs(ctx)
+}
+
 func (f *forwarding) Solve(ctx context.Context, req client.SolveRequest) (*client.Result, error) {
 	if req.Frontend == "gateway.v0" && isBuiltIn(req.FrontendOpt["source"]) {
 		// with a "cmdline" it does not look for a syntax line again
-		return dockerfile.Build(ctx, &forwarding{f.Client, req.FrontendOpt})
+		return dockerfile.Build(ctx, &forwarding{f.Client, req.FrontendOpt, f.inputs})
 	}
 	return f.Client.Solve(ctx, req)
 }

@@ -128,7 +128,10 @@ func (e *Engine) BuildClassic(ctx context.Context, o ClassicBuild) (imageID stri
 	}
 	defer done()
 	if body != nil {
-		url, withdraw := b.SendContext(body)
+		url, withdraw, err := b.SendContext(body)
+		if err != nil {
+			return "", err
+		}
 		defer withdraw()
 		o.Context = url
 	}

@@ -1,42 +1,43 @@
 package docker
 
 import (
-	"archive/tar"
-	"bufio"
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/docker/cli/opts"
 	buildkit "github.com/moby/buildkit/client"
 	buildctl "github.com/moby/buildkit/cmd/buildctl/build"
-	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
 	"github.com/moby/buildkit/session/auth/authprovider"
+	"github.com/moby/buildkit/session/sshforward"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
-	"github.com/moby/buildkit/session/upload/uploadprovider"
-	"github.com/moby/buildkit/util/staticfs"
-	"github.com/moby/go-archive/compression"
 	"github.com/tonistiigi/fsutil"
-	"github.com/tonistiigi/fsutil/types"
 )
 
 // solveOptions puts flags into BuildKit's terms. Source: buildkit,
 // frontend/dockerui.
-func (f *Front) solveOptions(o *buildOptions, source string) (buildkit.SolveOpt, error) {
+func (f *Front) solveOptions(ctx context.Context, kit *buildkit.Client, o *buildOptions, source string) (buildkit.SolveOpt, error) {
 	s := buildkit.SolveOpt{Frontend: "dockerfile.v0", FrontendAttrs: map[string]string{}, LocalMounts: map[string]fsutil.FS{}}
 	s.Session = append(s.Session, authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{AuthConfigProvider: authprovider.LoadAuthConfig(f.cli.ConfigFile())}))
-	for _, step := range []func(*buildOptions, *buildkit.SolveOpt) error{f.arguments, limits, secrets, contexts, reproducible, caches, f.outputs, attestations} {
+	for _, step := range []func(*buildOptions, *buildkit.SolveOpt) error{f.arguments, limits, secrets, reproducible, caches, f.outputs, attestations} {
 		if err := step(o, &s); err != nil {
 			return s, err
 		}
 	}
-	return s, f.context(o, source, &s)
+	if len(o.ssh) == 0 && overSSH(source) {
+		if err := agents([]string{sshforward.DefaultID}, &s); err != nil {
+			return s, err
+		}
+	}
+	text, err := f.givenDockerfile(ctx, kit, o, source)
+	if err != nil {
+		return s, err
+	}
+	return s, f.context(o, source, text, &s)
 }
 
 // arguments are those of the Dockerfile and of what it makes.
@@ -141,140 +142,18 @@ func secrets(o *buildOptions, s *buildkit.SolveOpt) error {
 	if len(o.ssh) == 0 {
 		return nil
 	}
-	agents, err := buildctl.ParseSSH(o.ssh)
+	return agents(o.ssh, s)
+}
+
+func agents(list []string, s *buildkit.SolveOpt) error {
+	configs, err := buildctl.ParseSSH(list)
 	if err != nil {
 		return fmt.Errorf("--ssh: %w", err)
 	}
-	p, err := sshprovider.NewSSHAgentProvider(agents)
+	p, err := sshprovider.NewSSHAgentProvider(configs)
 	if err != nil {
 		return fmt.Errorf("--ssh: %w", err)
 	}
 	s.Session = append(s.Session, p)
 	return nil
-}
-
-func contexts(o *buildOptions, s *buildkit.SolveOpt) error {
-	for _, text := range o.contexts {
-		name, from, ok := strings.Cut(text, "=")
-		if !ok || name == "" || from == "" {
-			return fmt.Errorf("--build-context %q: write name=path or name=url", text)
-		}
-		if isRemote(from) || strings.HasPrefix(from, "docker-image://") || strings.HasPrefix(from, "target:") {
-			s.FrontendAttrs["context:"+name] = from
-			continue
-		}
-		dir, err := directory(from)
-		if err != nil {
-			return fmt.Errorf("--build-context %q: %w", name, err)
-		}
-		s.LocalMounts[name], s.FrontendAttrs["context:"+name] = dir, "local:"+name
-	}
-	return nil
-}
-
-// context says where files come from: a directory, a URL, or stdin.
-func (f *Front) context(o *buildOptions, source string, s *buildkit.SolveOpt) error {
-	if source == "-" && o.file == "-" {
-		return errors.New("invalid argument: can't use stdin for both build context and dockerfile")
-	}
-	if source == "-" || isRemote(source) {
-		set(s.FrontendAttrs, "filename", o.file)
-	}
-	switch {
-	case source == "-":
-		in := bufio.NewReader(f.cli.In())
-		head, err := in.Peek(512)
-		if len(head) == 0 {
-			return fmt.Errorf("no build context: stdin is empty: %w", err)
-		}
-		if _, err := tar.NewReader(bytes.NewReader(head)).Next(); err != nil && compression.Detect(head) == compression.None {
-			s.LocalMounts["context"] = staticfs.NewFS()
-			delete(s.FrontendAttrs, "filename")
-			return f.stdinDockerfile(in, s)
-		}
-		up := uploadprovider.New()
-		s.FrontendAttrs["context"] = up.Add(io.NopCloser(in))
-		s.Session = append(s.Session, up)
-		return nil
-	case isRemote(source):
-		s.FrontendAttrs["context"] = source
-		return f.dockerfile(o, "", s)
-	}
-	dir, err := directory(source)
-	if err != nil {
-		return err
-	}
-	s.LocalMounts["context"] = dir
-	return f.dockerfile(o, source, s)
-}
-
-// dockerfile says where the Dockerfile is; dir is the context's, "" for a
-// remote one, which has it.
-func (f *Front) dockerfile(o *buildOptions, dir string, s *buildkit.SolveOpt) error {
-	switch {
-	case o.file == "-":
-		return f.stdinDockerfile(f.cli.In(), s)
-	case dir == "":
-		return nil
-	case isRemote(o.file):
-		return fmt.Errorf("--file %q: get the file first, or give its URL in place of the context", o.file)
-	}
-	path := o.file
-	if path == "" {
-		path = filepath.Join(dir, "Dockerfile")
-		if _, err := os.Lstat(path); os.IsNotExist(err) {
-			if lower := filepath.Join(dir, "dockerfile"); exists(lower) {
-				path = lower
-			}
-		}
-	} else if !exists(path) && !filepath.IsAbs(path) && exists(filepath.Join(dir, path)) {
-		path = filepath.Join(dir, path)
-	}
-	from, err := directory(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("--file: %w", err)
-	}
-	s.LocalMounts["dockerfile"], s.FrontendAttrs["filename"] = from, filepath.Base(path)
-	return nil
-}
-
-func (f *Front) stdinDockerfile(in io.Reader, s *buildkit.SolveOpt) error {
-	text, err := io.ReadAll(io.LimitReader(in, 8<<20))
-	if err != nil {
-		return fmt.Errorf("Dockerfile on stdin: %w", err)
-	}
-	file := staticfs.NewFS()
-	file.Add("Dockerfile", &types.Stat{Mode: 0o644}, text)
-	s.LocalMounts["dockerfile"], s.FrontendAttrs["dockerfilekey"] = file, "dockerfile"
-	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
-func isRemote(source string) bool {
-	if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
-		return true
-	}
-	if exists(source) {
-		return false
-	}
-	_, git, _ := dfgitutil.ParseGitRef(source)
-	return git
-}
-
-func directory(path string) (fsutil.FS, error) {
-	info, err := os.Stat(path)
-	if os.IsNotExist(err) {
-		return nil, fmt.Errorf("path %q not found", path)
-	}
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("path %q is not a directory", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return fsutil.NewFS(path)
 }
