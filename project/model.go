@@ -12,6 +12,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/distribution/reference"
+	godigest "github.com/opencontainers/go-digest"
 	"gopkg.in/yaml.v3"
 )
 
@@ -146,6 +148,34 @@ func (m *Model) escaped(out []byte) []byte {
 		return out
 	}
 	return bytes.ReplaceAll(out, []byte("$"), []byte("$$"))
+}
+
+// Pin names the services' images by the digests that digestOf tells. The model
+// must have been interpolated.
+func (m *Model) Pin(digestOf func(reference.Named) (godigest.Digest, error)) error {
+	pinned, err := m.project.WithImagesResolved(digestOf)
+	if err == nil {
+		m.project = pinned
+	}
+	return err
+}
+
+// Lock is an override file that holds the services' images alone.
+func (m *Model) Lock() *Model {
+	out := *m
+	out.project = &types.Project{Services: types.Services{}}
+	for name, s := range m.project.Services {
+		out.project.Services[name] = types.ServiceConfig{ContainerSpec: types.ContainerSpec{Image: s.Image}}
+	}
+	return &out
+}
+
+// Models lists the keys of the language models.
+func (m *Model) Models() []string {
+	if m.project == nil {
+		return m.keys("models")
+	}
+	return slices.Sorted(maps.Keys(m.project.Models))
 }
 
 // Services lists the active services; without interpolation, all.

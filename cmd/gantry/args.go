@@ -1,8 +1,11 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -48,4 +51,21 @@ func fromEnvironment(vars []string, getenv func(string) string) []string {
 		out = append(out, v)
 	}
 	return out
+}
+
+// variablesOf reads KEY=VALUE from files, sorted; a later file wins.
+func variablesOf(files []string, getenv func(string) string) ([]string, error) {
+	all := map[string]string{}
+	for _, file := range files {
+		values, err := dotenv.ReadFile(file, func(name string) (string, bool) { v := getenv(name); return v, v != "" })
+		if err != nil {
+			return nil, usagef("--env-from-file: %v", err)
+		}
+		maps.Copy(all, values)
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, name+"="+all[name])
+	}
+	return out, nil
 }

@@ -120,7 +120,7 @@ func (a *attached) run(ctx context.Context) error {
 	defer stopStarting(nil)
 	started, stopped := make(chan error, 1), make(chan error, 2)
 	go func() {
-		d := counting{a.stage.open(!a.o.quietPull), a}
+		d := counting{&telling{Display: a.stage.open(!a.o.quietPull), quietBuild: a.o.quietBuild}, a}
 		started <- doBuilding(starting, a.c, a.t, client.VerbUp, a.services, d, a.o.with)
 	}()
 	stopping := 0 // how often it was asked for

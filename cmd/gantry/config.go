@@ -6,17 +6,22 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"gantry/project"
 
+	"github.com/distribution/reference"
+	"github.com/moby/moby/api/pkg/authconfig"
+	engine "github.com/moby/moby/client"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
-	"text/tabwriter"
 )
 
 type configOptions struct {
 	format, output, hash                                 string
 	quiet, services, volumes, networks, images, profiles bool
-	environment, variables                               bool
+	environment, variables, models                       bool
+	resolveDigests, lockDigests                          bool
 	project.ModelOptions
 }
 
@@ -39,6 +44,9 @@ func newConfigCommand(c *cli) *cobra.Command {
 	f.BoolVar(&o.volumes, "volumes", false, "Print the volume names, one per line.")
 	f.BoolVar(&o.networks, "networks", false, "Print the network names, one per line.")
 	f.BoolVar(&o.images, "images", false, "Print the image names, one per line.")
+	f.BoolVar(&o.models, "models", false, "Print the model names, one per line.")
+	f.BoolVar(&o.resolveDigests, "resolve-image-digests", false, "Pin image tags to digests")
+	f.BoolVar(&o.lockDigests, "lock-image-digests", false, "Produces an override file with image digests")
 	f.BoolVar(&o.profiles, "profiles", false, "Print the profile names, one per line.")
 	f.StringVar(&o.hash, "hash", "", "Print the service config hash, one per line: \"*\" for all, or names separated by commas")
 	f.BoolVar(&o.environment, "environment", false, "Print environment used for interpolation.")
@@ -63,10 +71,18 @@ func runConfig(ctx context.Context, c *cli, o configOptions, services []string) 
 	if o.variables {
 		o.NoInterpolate = true
 	}
+	if pinned := o.resolveDigests || o.lockDigests; pinned && o.NoInterpolate {
+		return usagef("--resolve-image-digests and --lock-image-digests need values: remove --no-interpolate")
+	}
 	model, warnings, err := project.LoadModel(ctx, opts, o.ModelOptions)
 	c.warn(warnings)
 	if err != nil || o.quiet {
 		return err
+	}
+	if o.resolveDigests || o.lockDigests {
+		if err := c.pin(ctx, model); err != nil {
+			return err
+		}
 	}
 	out, err := o.render(model)
 	if err != nil {
@@ -94,14 +110,38 @@ func (o configOptions) render(m *project.Model) ([]byte, error) {
 		return lines(m.Images()), nil
 	case o.profiles:
 		return lines(m.Profiles()), nil
+	case o.models:
+		return lines(m.Models()), nil
 	case o.environment:
 		return lines(m.Environment()), nil
 	case o.variables:
 		return variables(m.Variables()), nil
-	case o.format == "json":
+	}
+	if o.lockDigests {
+		m = m.Lock()
+	}
+	if o.format == "json" {
 		return m.JSON()
 	}
 	return m.YAML()
+}
+
+// pin asks the registries for the digests of a model's images.
+func (c *cli) pin(ctx context.Context, m *project.Model) error {
+	api, err := c.engine()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	credentials := credentialsOf(c.dockerConfig(), m.Images(), c.err)
+	return m.Pin(func(named reference.Named) (digest.Digest, error) {
+		auth, err := authconfig.Encode(credentials[reference.Domain(named)])
+		if err != nil {
+			return "", err
+		}
+		found, err := api.DistributionInspect(ctx, named.String(), engine.DistributionInspectOptions{EncodedRegistryAuth: auth})
+		return found.Descriptor.Digest, err
+	})
 }
 
 func lines(list []string) []byte {

@@ -15,10 +15,11 @@ import (
 // createOptions are the flags that up and create share.
 type createOptions struct {
 	client.UpOptions
-	scale     []string
-	pull      string
-	quietPull bool
-	yes       bool
+	scale      []string
+	pull       string
+	quietPull  bool
+	quietBuild bool
+	yes        bool
 }
 
 func (o *createOptions) flags(c *cli, cmd *cobra.Command) {
@@ -128,7 +129,7 @@ func detached(ctx context.Context, c *cli, t target, v client.Verb, services []s
 	}
 	d := c.display(!o.quietPull)
 	defer d.Close()
-	told := &telling{Display: d}
+	told := &telling{Display: d, quietBuild: o.quietBuild}
 	err := doBuilding(ctx, c, t, v, services, told, o.with)
 	if err != nil || v != client.VerbUp {
 		return err

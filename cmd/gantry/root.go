@@ -39,7 +39,9 @@ func newRootCommand(c *cli) *cobra.Command {
 	const project, management = "project", "management"
 	root.AddGroup(&cobra.Group{ID: project, Title: "Project Commands:"}, &cobra.Group{ID: management, Title: "Management Commands:"})
 	for _, cmd := range root.Commands() {
-		cmd.GroupID = project
+		if !cmd.Hidden {
+			cmd.GroupID = project
+		}
 	}
 	for _, cmd := range managementCommands(c) {
 		cmd.GroupID = management
@@ -51,6 +53,7 @@ func newRootCommand(c *cli) *cobra.Command {
 	}
 	c.projectFlags(compose)
 	compose.AddCommand(verbs(c)...)
+	compose.AddCommand(refusals()...)
 	root.AddCommand(compose, newDaemonCommand())
 	return root
 }
@@ -73,6 +76,7 @@ func newComposeCommand(c *cli, name string) *cobra.Command {
 	f.BoolVarP(&c.global.verbose, "verbose", "D", false, "Show why each step is taken")
 	c.projectFlags(root)
 	root.AddCommand(verbs(c)...)
+	root.AddCommand(refusals()...)
 	return root
 }
 
@@ -100,6 +104,7 @@ func verbs(c *cli) []*cobra.Command {
 		newRemoveCommand(c), newPortCommand(c), newTopCommand(c), newPullCommand(c), newPushCommand(c), newImagesCommand(c), newLsCommand(c),
 		newWaitCommand(c), newConfigCommand(c), newCommitCommand(c), newCpCommand(c), newCreateCommand(c), newEventsCommand(c),
 		newVersionCommand(c), newAttachCommand(c), newBuildCommand(c),
+		newScaleCommand(c), newStatsCommand(c), newVolumesCommand(c), newExportCommand(c),
 	}
 }
 

@@ -19,9 +19,10 @@ import (
 type runOptions struct {
 	client.RunOptions
 	overlay
-	detach, noTTY, askTTY, interactive, quiet, quietPull bool
-	pull                                                 string
-	publish                                              []string
+	detach, noTTY, askTTY, interactive, quiet bool
+	quietPull, quietBuild                     bool
+	pull                                      string
+	publish, envFiles                         []string
 }
 
 func newRunCommand(c *cli) *cobra.Command {
@@ -34,6 +35,7 @@ func newRunCommand(c *cli) *cobra.Command {
 	f.SetInterspersed(false)
 	f.BoolVarP(&o.detach, "detach", "d", false, "Run container in background and print container ID")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "Set environment variables")
+	f.StringArrayVar(&o.envFiles, "env-from-file", nil, "Set environment variables from file")
 	f.StringArrayVarP(&o.labels, "label", "l", nil, "Add or override a label")
 	f.BoolVar(&o.AutoRemove, "rm", false, "Automatically remove the container when it exits")
 	f.BoolVarP(&o.noTTY, "no-tty", "T", !terminal.Is(c.out), "Disable pseudo-TTY allocation (default: auto-detected)")
@@ -52,6 +54,7 @@ func newRunCommand(c *cli) *cobra.Command {
 	f.StringVar(&o.pull, "pull", "policy", `Pull image before running ("always"|"missing"|"never")`)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Don't print anything to STDOUT")
 	f.BoolVar(&o.quietPull, "quiet-pull", false, "Pull without printing progress information")
+	f.BoolVar(&o.quietBuild, "quiet-build", false, "Suppress progress output from the build process")
 	f.BoolVar(&o.RemoveOrphans, "remove-orphans", c.envBool("COMPOSE_REMOVE_ORPHANS"), "Remove containers for services not defined in the Compose file")
 	f.BoolVarP(&o.interactive, "interactive", "i", true, "Keep STDIN open even if not attached")
 	f.BoolVarP(&o.askTTY, "tty", "t", true, "Allocate a pseudo-TTY")
@@ -94,7 +97,11 @@ func runRun(ctx context.Context, c *cli, o *runOptions) error {
 	}
 	o.tty = !o.noTTY && o.askTTY && terminal.Is(c.out) && (!o.interactive || terminal.Is(c.in) || o.detach)
 	o.stdin, o.stdinOnce = o.interactive, o.interactive && !o.detach
-	o.env = fromEnvironment(o.env, c.getenv)
+	files, err := variablesOf(o.envFiles, c.getenv)
+	if err != nil {
+		return err
+	}
+	o.env = append(files, fromEnvironment(o.env, c.getenv)...)
 	if o.Config, o.Host, err = o.overlay.apply(service); err != nil {
 		return err
 	}
@@ -108,7 +115,7 @@ func runRun(ctx context.Context, c *cli, o *runOptions) error {
 		return dryRun(preparing, c, t, client.VerbRun, nil, o.RunOptions)
 	}
 	d := c.display(!o.quietPull)
-	err = doBuilding(preparing, c, t, client.VerbRun, nil, d, func(sessions map[string]string) client.RunOptions {
+	err = doBuilding(preparing, c, t, client.VerbRun, nil, &telling{Display: d, quietBuild: o.quietBuild}, func(sessions map[string]string) client.RunOptions {
 		run := o.RunOptions
 		run.Sessions = sessions
 		return run

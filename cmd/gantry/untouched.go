@@ -19,9 +19,14 @@ type telling struct {
 	mu    sync.Mutex
 	told  map[string]bool
 	steps int
+	// quietBuild leaves out what builds tell of their steps
+	quietBuild bool
 }
 
 func (d *telling) Event(e scheduler.Event) {
+	if d.quietBuild && e.Verb == "build" && e.Status == scheduler.StatusProgress {
+		return
+	}
 	switch e.Kind {
 	case client.KindPlan:
 		d.steps = int(e.Progress.Total)

@@ -48,6 +48,7 @@ func newUpCommand(c *cli) *cobra.Command {
 	f.BoolVar(&o.attachDependencies, "attach-dependencies", false, "Automatically attach to log output of dependent services")
 	f.BoolVar(&o.timestamps, "timestamps", false, "Show timestamps")
 	f.BoolVar(&o.noLogPrefix, "no-log-prefix", false, "Don't print prefix in logs")
+	f.BoolVar(&o.quietBuild, "quiet-build", false, "Suppress the build output")
 	f.BoolVar(&o.noColor, "no-color", false, "Produce monochrome output")
 	f.BoolVar(&o.menu, "menu", false, "Enable interactive shortcuts when running attached. Has no effect here.")
 	f.MarkHidden("menu")
