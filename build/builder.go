@@ -46,6 +46,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 	if err := cfg.check(c); err != nil {
 		return nil, err
 	}
+	tellVersion()
 	ctx = namespaces.WithNamespace(context.WithoutCancel(ctx), cfg.Namespace)
 	if err := Sweep(ctx, cfg.State, cfg.RuncPath); err != nil {
 		return nil, fmt.Errorf("build: what an earlier builder left: %w", err)
@@ -91,7 +92,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
-			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), builtIn),
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), builtIn(cfg.HostGateway)),
 			"gateway.v0":    gatewayFrontend,
 		},
 		CacheManager: solver.NewCacheManager(ctx, "local", cache, bkworker.NewCacheResultStorage(workers)),

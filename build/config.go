@@ -6,6 +6,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 
 	ctd "github.com/containerd/containerd/v2/client"
@@ -27,14 +28,17 @@ type Config struct {
 	// Images names what is built, and has the images that builds begin with.
 	Images images.Store
 	// Made is called with each image that a build has put there: its digest and
-	// its complete names.
-	Made func(digest string, names []string)
+	// its complete names. It returns the image's ID there, or "" for one that
+	// was not kept.
+	Made func(digest string, names []string) (id string)
 	// Hosts says how a registry is reached.
 	Hosts func(domain string) ([]docker.RegistryHost, error)
 	// Collect says what of the cache goes by itself: nothing when it is empty;
 	// when it is nil, the oldest of what is above a tenth of the disk.
 	Collect []CacheRules
-	Version string
+	// HostGateway are this host's addresses as steps see it.
+	HostGateway []netip.Addr
+	Version     string
 }
 
 // Network gives steps that RUN a network of their own.

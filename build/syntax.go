@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"net/netip"
 	"regexp"
 
 	"github.com/distribution/reference"
@@ -12,15 +13,19 @@ import (
 
 // builtIn is a frontend of Dockerfiles that needs no registry for the
 // "# syntax=" line that most of them begin with: it is that frontend.
-func builtIn(ctx context.Context, c client.Client) (*client.Result, error) {
-	f := &forwarding{Client: c}
-	if c.BuildOpts().Opts[optTrim] != "" {
-		var err error
-		if f.options, f.inputs, err = trim(ctx, c); err != nil {
-			return nil, err
+// gateways are what "host-gateway" stands for.
+func builtIn(gateways []netip.Addr) client.BuildFunc {
+	return func(ctx context.Context, c client.Client) (*client.Result, error) {
+		f := &forwarding{Client: c}
+		if c.BuildOpts().Opts[optTrim] != "" {
+			var err error
+			if f.options, f.inputs, err = trim(ctx, c); err != nil {
+				return nil, err
+			}
 		}
+		f.options = gatewayHosts(f.BuildOpts().Opts, gateways)
+		return dockerfile.Build(ctx, f)
 	}
-	return dockerfile.Build(ctx, f)
 }
 
 // forwarding is a frontend's client that is asked to run another frontend, and

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	ctd "github.com/containerd/containerd/v2/client"
@@ -19,7 +20,6 @@ import (
 	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/exporter"
-	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/session"
 	snapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver/pb"
@@ -36,7 +36,7 @@ import (
 // that buildx asks a Docker engine for.
 type worker struct {
 	*base.Worker
-	made func(digest string, names []string)
+	made func(digest string, names []string) string
 }
 
 // exporterMoby is what clients of a Docker engine name its image store.
@@ -55,7 +55,7 @@ func (w worker) Exporter(name string, sm *session.Manager) (exporter.Exporter, e
 // containers of them start at once, and have a name even if nobody gave one.
 type imageStore struct {
 	exporter.Exporter
-	made func(digest string, names []string)
+	made func(digest string, names []string) string
 }
 
 func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
@@ -84,22 +84,8 @@ func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string
 		}
 	}
 	e, err := s.Exporter.Resolve(ctx, id, attrs)
-	return storing{e, s.made, names}, err
-}
-
-// storing is one export into the image store.
-type storing struct {
-	exporter.ExporterInstance
-	made  func(digest string, names []string)
-	names []string
-}
-
-func (s storing) Export(ctx context.Context, src *exporter.Source, info exporter.ExportBuildInfo) (map[string]string, exporter.FinalizeFunc, exporter.DescriptorReference, error) {
-	out, finalize, ref, err := s.ExporterInstance.Export(ctx, src, info)
-	if err == nil {
-		s.made(out[exptypes.ExporterImageDigestKey], s.names)
-	}
-	return out, finalize, ref, err
+	push, _ := strconv.ParseBool(attrs["push"])
+	return storing{e, s.made, names, push}, err
 }
 
 // danglingName with the digest behind it is the name of an image without one.
@@ -144,11 +130,14 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	lm := leaseutil.WithNamespace(c.LeasesService(), cfg.Namespace)
 	content := snapshot.NewContentStore(c.ContentStore(), cfg.Namespace)
 	service := differ{c.DiffService(), c.DiffService(), cfg.Namespace}
+	labels := map[string]string{
+		label.Executor: "oci", label.Snapshotter: cfg.Snapshotter, label.ContainerdNamespace: cfg.Namespace, label.Network: "bridge",
+	}
+	if len(cfg.HostGateway) > 0 {
+		labels[labelHostGateway] = cfg.HostGateway[0].String()
+	}
 	w, err := base.NewWorker(ctx, base.WorkerOpt{
-		ID: id, Root: root,
-		Labels: map[string]string{
-			label.Executor: "oci", label.Snapshotter: cfg.Snapshotter, label.ContainerdNamespace: cfg.Namespace, label.Network: "bridge",
-		},
+		ID: id, Root: root, Labels: labels,
 		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
 		GCPolicy:         policy(cfg.Collect),
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,10 +33,14 @@ func (e *Engine) builder() (*build.Builder, error) {
 	if e.builds.builder != nil {
 		return e.builds.builder, nil
 	}
+	gateways, err := e.hostGateways(e.ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start BuildKit: %w", err)
+	}
 	b, err := build.Open(e.ctx, build.Config{
 		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
-		Images: e.rt.ImageStore(), Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, Version: e.cfg.Version,
+		Images: e.rt.ImageStore(), Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, HostGateway: gateways, Version: e.cfg.Version,
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {
 		return nil, fmt.Errorf("start BuildKit: %w", err)
@@ -44,20 +49,37 @@ func (e *Engine) builder() (*build.Builder, error) {
 	return b, nil
 }
 
-// imageMade publishes Docker's events of an image that was built.
-func (e *Engine) imageMade(digest string, names []string) {
+// imageMade publishes Docker's events of an image that was built, and returns
+// its ID.
+func (e *Engine) imageMade(digest string, names []string) string {
 	img, err := e.rt.Image(e.ctx, digest)
 	if errdefs.IsNotFound(err) { // it was not to be kept
-		return
+		return ""
 	}
 	if err != nil {
 		log.G(e.ctx).WithError(err).Warnf("image %q that was just built: nobody is told of it", digest)
-		return
+		return ""
 	}
 	e.emitImage(events.ActionCreate, img.ID, img.ID, img.Config.Labels)
 	for _, name := range names {
 		e.emitTag(img, name)
 	}
+	return img.ID
+}
+
+// hostGateways are the addresses that this host has on the default network.
+func (e *Engine) hostGateways(ctx context.Context) ([]netip.Addr, error) {
+	n, err := e.net.Default(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Addr
+	for _, c := range n.IPAM.Config {
+		if c.Gateway.IsValid() {
+			out = append(out, c.Gateway)
+		}
+	}
+	return out, nil
 }
 
 // sweepBuilds ends the steps of builds that a killed daemon left running.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -147,9 +146,6 @@ func (e *Engine) BuildClassic(ctx context.Context, o ClassicBuild) (imageID stri
 		defer end()
 		o.Session = id
 	}
-	if o.ExtraHosts, err = e.gatewayHosts(ctx, o.ExtraHosts); err != nil {
-		return "", err
-	}
 	digest, err := b.RunClassic(ctx, o.ClassicOptions, o.Log, o.Trace)
 	if err != nil || digest == "" {
 		return "", err
@@ -184,27 +180,4 @@ func (e *Engine) classicContext(ctx context.Context, o *ClassicBuild, cancel con
 	}
 	leave()
 	return nil, nil, err
-}
-
-// gatewayHosts puts the address that this host has on the default network in
-// place of "host-gateway".
-func (e *Engine) gatewayHosts(ctx context.Context, hosts []string) ([]string, error) {
-	var out []string
-	for _, h := range hosts {
-		name, ok := strings.CutSuffix(h, "host-gateway")
-		if !ok {
-			out = append(out, h)
-			continue
-		}
-		n, err := e.net.Default(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range n.IPAM.Config {
-			if c.Gateway.IsValid() {
-				out = append(out, name+c.Gateway.String())
-			}
-		}
-	}
-	return out, nil
 }

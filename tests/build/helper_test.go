@@ -57,6 +57,13 @@ func start(t *testing.T) *host {
 // plain progress.
 func (h *host) built(name string, files map[string]string, attrs map[string]string) (string, error) {
 	h.T.Helper()
+	text, _, err := h.solved(name, files, attrs)
+	return text, err
+}
+
+// solved is built, and returns what the exporter said, too.
+func (h *host) solved(name string, files map[string]string, attrs map[string]string) (string, map[string]string, error) {
+	h.T.Helper()
 	dir := h.T.TempDir()
 	for f, content := range files {
 		p := filepath.Join(dir, f)
@@ -80,12 +87,15 @@ func (h *host) built(name string, files map[string]string, attrs map[string]stri
 	}
 	status, shown := make(chan *client.SolveStatus), make(chan struct{})
 	go func() { defer close(shown); display.UpdateFrom(h.ctx, status) }()
-	_, err = h.Solve(h.ctx, nil, client.SolveOpt{
+	resp, err := h.Solve(h.ctx, nil, client.SolveOpt{
 		Frontend: "dockerfile.v0", FrontendAttrs: all, LocalMounts: map[string]fsutil.FS{"context": fs, "dockerfile": fs},
 		Exports: []client.ExportEntry{{Type: "moby", Attrs: map[string]string{"name": name}}},
 	}, status)
 	<-shown
-	return out.String(), err
+	if err != nil {
+		return out.String(), nil, err
+	}
+	return out.String(), resp.ExporterResponse, nil
 }
 
 func exists(path string) bool {

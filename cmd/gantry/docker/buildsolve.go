@@ -121,7 +121,7 @@ func limits(o *buildOptions, s *buildkit.SolveOpt) error {
 			name, addr, ok = strings.Cut(h, ":")
 		}
 		addr = strings.Trim(addr, "[]")
-		if !ok || name == "" || net.ParseIP(addr) == nil {
+		if !ok || name == "" || addr != "host-gateway" && net.ParseIP(addr) == nil {
 			return fmt.Errorf("bad format for add-host: %q: write name:address", h)
 		}
 		hosts = append(hosts, name+"="+addr)
