@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"gantry/api/client"
+
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/hashicorp/go-multierror"
@@ -46,7 +48,8 @@ func statusOf(err error) int {
 }
 
 // messageOf is what a person reads: the error without the name of its class,
-// which the status tells already, and one line for each of several errors.
+// which the status tells already, and one line for each of several errors; and
+// what to do when the disk is full.
 func messageOf(err error) string {
 	if all, ok := err.(*multierror.Error); ok {
 		lines := make([]string, len(all.Errors))
@@ -55,7 +58,7 @@ func messageOf(err error) string {
 		}
 		return strings.Join(lines, "\n")
 	}
-	return strings.TrimSuffix(err.Error(), ": "+errdefs.Resolve(err).Error())
+	return client.WithAdvice(strings.TrimSuffix(err.Error(), ": "+errdefs.Resolve(err).Error()))
 }
 
 // writeError answers with the error's status and a body as the Engine API

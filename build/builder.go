@@ -10,6 +10,7 @@ import (
 	ctd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/log"
 	"github.com/hashicorp/go-multierror"
 	"github.com/moby/buildkit/cache/remotecache"
 	"github.com/moby/buildkit/cache/remotecache/inline"
@@ -47,7 +48,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 		return nil, err
 	}
 	tellVersion()
-	ctx = namespaces.WithNamespace(context.WithoutCancel(ctx), cfg.Namespace)
+	ctx = log.WithLogger(namespaces.WithNamespace(context.WithoutCancel(ctx), cfg.Namespace), quietLog())
 	if err := Sweep(ctx, cfg.State, cfg.RuncPath); err != nil {
 		return nil, fmt.Errorf("build: what an earlier builder left: %w", err)
 	}

@@ -6,22 +6,42 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/log"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 )
 
 // newServer makes a gRPC server whose requests carry containerd's namespace: a
 // caller's own arrives as incoming metadata only, and would not be passed on.
 func newServer(namespace string) *grpc.Server {
+	logger := quietLog()
+	within := func(ctx context.Context) context.Context {
+		return log.WithLogger(namespaces.WithNamespace(ctx, namespace), logger)
+	}
 	return grpc.NewServer(
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-			return h(namespaces.WithNamespace(ctx, namespace), req)
+			return h(within(ctx), req)
 		}, grpcerrors.UnaryServerInterceptor),
 		grpc.ChainStreamInterceptor(func(s any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-			return h(s, &namespaced{ss, namespaces.WithNamespace(ss.Context(), namespace)})
+			return h(s, &namespaced{ss, within(ss.Context())})
 		}, grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(16<<20),
 	)
+}
+
+// quietLog writes where the process logs, at its usual level only BuildKit's
+// errors: it warns in each build of what it has not got or found, such as
+// cgroup v2.
+func quietLog() *log.Entry {
+	l := logrus.New()
+	l.SetOutput(log.L.Logger.Out)
+	l.SetFormatter(log.L.Logger.Formatter)
+	l.SetLevel(log.L.Logger.GetLevel())
+	if l.GetLevel() == logrus.InfoLevel {
+		l.SetLevel(logrus.ErrorLevel)
+	}
+	return logrus.NewEntry(l).WithField("module", "buildkit")
 }
 
 type namespaced struct {

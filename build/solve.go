@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/client"
 	solverrors "github.com/moby/buildkit/solver/errdefs"
@@ -42,7 +43,7 @@ type Cache struct {
 // step that begins; it must not block. The error of a step that failed names the step
 // and shows its place in the Dockerfile and its last output.
 func (b *Builder) Solve(ctx context.Context, r Request, step func(name string)) error {
-	ctx = namespaces.WithNamespace(ctx, b.namespace)
+	ctx = log.WithLogger(namespaces.WithNamespace(ctx, b.namespace), quietLog())
 	waiting, cancel := context.WithTimeout(ctx, sessionPatience)
 	_, err := b.sessions.Get(waiting, r.Session, false)
 	cancel()

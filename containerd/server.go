@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	clientPlugin plugin.Type = "io.gantry.v1"
-	clientID                 = "client"
-	taskPlugin               = "io.containerd.runtime.v2.task" // names the directory of the tasks' bundles
+	clientPlugin  plugin.Type = "io.gantry.v1"
+	clientID                  = "client"
+	taskPlugin                = "io.containerd.runtime.v2.task"    // names the directory of the tasks' bundles
+	contentPlugin             = "io.containerd.content.v1.content" // and that of blobs and downloads
 )
 
 // exported receives, through the context that a server is made with, what only

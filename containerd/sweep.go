@@ -64,7 +64,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 	}
 	errs = multierror.Append(errs, r.sweepLeases(ctx))
 	if r.server != nil {
-		errs = multierror.Append(errs, r.sweepSockets())
+		errs = multierror.Append(errs, r.sweepSockets(), r.sweepIngests())
 	}
 	if len(swept) > 0 {
 		r.log.Warnf("removed what was left of containers %q", swept)
@@ -104,6 +104,24 @@ func (r *Runtime) recollect(ctx context.Context) error {
 		return fmt.Errorf("garbage collection: %w", err)
 	}
 	return r.removeSnapshot(ctx, key) // which requests the collection
+}
+
+// sweepIngests removes downloads that broke off before their names were written
+// down, by a kill or on a full disk: nobody can go on with them, and containerd
+// overlooks them.
+func (r *Runtime) sweepIngests() error {
+	all, err := filepath.Glob(filepath.Join(r.cfg.Root, contentPlugin, "ingest", "*"))
+	if err != nil {
+		return err
+	}
+	var errs *multierror.Error
+	for _, dir := range all {
+		if ref, err := os.ReadFile(filepath.Join(dir, "ref")); err == nil && len(ref) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		errs = multierror.Append(errs, os.RemoveAll(dir))
+	}
+	return errs.ErrorOrNil()
 }
 
 // destroy kills and removes a container, whatever it does.

@@ -42,6 +42,7 @@ func (e *Engine) pruneBuildCache(ctx context.Context, rules CacheRules) ([]*buil
 	if built, err := e.hasBuilt(); err != nil || !built {
 		return nil, err
 	}
+	defer e.room.spend()()
 	b, err := e.builder()
 	if err != nil {
 		return nil, err

@@ -66,6 +66,8 @@ type Engine struct {
 
 	meters meters // of containers whose use of resources somebody watches
 
+	room reserve // on the data root's disk
+
 	cgroups sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
 
 	mu         sync.RWMutex
@@ -101,6 +103,8 @@ func Open(ctx context.Context, cfg Config, rt *ctd.Runtime, net *network.Manager
 		running: map[string]*execution{}, projects: map[string]*projectLock{}, exclusives: locker.New(),
 		eager: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 	}
+	e.room.path = filepath.Join(cfg.DataRoot, "reserve")
+	e.room.fill()
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.adopt(ctx); err != nil {
 		e.cancel()

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 )
 
 // full tells whether a write failed because there is no room for it.
@@ -38,4 +40,45 @@ func (e *Engine) makeRoom(ctx context.Context, c *ctr) error {
 		return fmt.Errorf("make room: %w", err)
 	}
 	return nil
+}
+
+// reserved is how many bytes of the disk are kept for emptying it.
+const reserved = 2 << 20
+
+// reserve is a file that keeps room on the data root's disk: the databases need
+// some to note what is removed.
+type reserve struct {
+	path string
+
+	mu    sync.Mutex
+	users int
+}
+
+// spend gives the room back to the disk until done is called.
+func (r *reserve) spend() (done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.users++; r.users == 1 {
+		os.Remove(r.path)
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.users--; r.users == 0 {
+			r.fill()
+		}
+	}
+}
+
+// fill takes the room, as far as there is any: a disk that is full, or cannot
+// reserve, is not the fault of whoever removes something.
+func (r *reserve) fill() {
+	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if unix.Fallocate(int(f.Fd()), 0, 0, reserved) != nil {
+		os.Remove(r.path)
+	}
 }

@@ -134,6 +134,7 @@ func repositoryOf(name string) string {
 
 // removeImages carries removals out and tells what became of names and images.
 func (e *Engine) removeImages(ctx context.Context, imgs map[string]*ctd.Image, removals ...ctd.Removal) ([]image.DeleteResponse, error) {
+	defer e.room.spend()()
 	deleted, err := e.rt.Remove(ctx, removals...)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@
 package client
 
 import (
+	"strings"
+	"syscall"
 	"time"
 
 	"gantry/project"
@@ -210,4 +212,14 @@ func FinalEvent(err error) scheduler.Event {
 		e.Status, e.Error = scheduler.StatusFailed, err.Error()
 	}
 	return e
+}
+
+// WithAdvice adds to an error of the daemon what to do about it, where the
+// daemon's disk is full.
+func WithAdvice(text string) string {
+	const advice = `"docker system df" tells what takes the disk, "docker system prune" frees what nobody uses`
+	if !strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, advice) {
+		return text
+	}
+	return text + "; " + advice
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+
+	api "gantry/api/client"
 
 	"github.com/docker/cli/cli"
 	buildkit "github.com/moby/buildkit/client"
@@ -134,7 +137,11 @@ func (f *Front) explainBuild(ctx context.Context, err error) error {
 	for _, s := range solverrors.Sources(err) {
 		s.Print(f.Err)
 	}
-	return fmt.Errorf("ERROR: failed to build: %w", err)
+	err = fmt.Errorf("ERROR: failed to build: %w", err)
+	if text := api.WithAdvice(err.Error()); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
 }
 
 // built writes what the caller asked to know of the result.
