@@ -3,13 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 
 	"gantry/engine"
 
-	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -17,7 +15,7 @@ import (
 )
 
 func (i imageRoutes) load(w http.ResponseWriter, r *http.Request) error {
-	platform, err := platformOf(r, "platform")
+	only, err := platformsOf(r, "platform")
 	if err != nil {
 		return err
 	}
@@ -32,7 +30,7 @@ func (i imageRoutes) load(w http.ResponseWriter, r *http.Request) error {
 	if flag(r, "quiet") {
 		progress = func(engine.Progress) {}
 	}
-	loaded, err := i.LoadImages(ctx, r.Body, platform, progress)
+	loaded, err := i.LoadImages(ctx, r.Body, only, progress)
 	for _, l := range loaded {
 		line := "Loaded image: " + l.Name
 		if l.Name == "" {
@@ -91,12 +89,12 @@ func (i imageRoutes) saveSeveral(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i imageRoutes) save(w http.ResponseWriter, r *http.Request, names []string) error {
-	platform, err := platformOf(r, "platform")
+	only, err := platformsOf(r, "platform")
 	if err != nil {
 		return err
 	}
 	return sendFile(w, r, func(ctx context.Context, out io.Writer) error {
-		write, err := i.SaveImages(ctx, names, platform)
+		write, err := i.SaveImages(ctx, names, only)
 		if err != nil {
 			return err
 		}
@@ -104,23 +102,33 @@ func (i imageRoutes) save(w http.ResponseWriter, r *http.Request, names []string
 	})
 }
 
-// platformOf reads a platform, JSON as the OCI image specification has it, in
-// the form os/architecture/variant; "" when none is given. An image is here for
-// one platform only.
+// platformOf is platformsOf, where one can be given.
 func platformOf(r *http.Request, name string) (string, error) {
-	values := r.URL.Query()[name]
-	if len(values) == 0 || len(values) == 1 && values[0] == "" {
-		return "", nil
+	list, err := platformsOf(r, name)
+	if err != nil || len(list) == 0 {
+		return "", err
 	}
-	if len(values) > 1 {
-		return "", fmt.Errorf("parameter %q: give one platform, Gantry keeps images for one only: %w", name, errdefs.ErrNotImplemented)
+	if len(list) > 1 {
+		return "", badRequest("parameter %q: give one platform, not %d", name, len(list))
 	}
-	var p ocispec.Platform
-	if err := json.Unmarshal([]byte(values[0]), &p); err != nil {
-		return "", badRequest("parameter %q: %q is no platform: %w", name, values[0], err)
+	return list[0], nil
+}
+
+// platformsOf reads platforms, JSON as the OCI image specification has it, in
+// the form os/architecture/variant.
+func platformsOf(r *http.Request, name string) (out []string, err error) {
+	for _, value := range r.URL.Query()[name] {
+		if value == "" {
+			continue
+		}
+		var p ocispec.Platform
+		if err := json.Unmarshal([]byte(value), &p); err != nil {
+			return nil, badRequest("parameter %q: %q is no platform: %w", name, value, err)
+		}
+		if p.OS == "" || p.Architecture == "" {
+			return nil, badRequest("parameter %q: both OS and Architecture must be provided", name)
+		}
+		out = append(out, platforms.Format(p))
 	}
-	if p.OS == "" || p.Architecture == "" {
-		return "", badRequest("parameter %q: both OS and Architecture must be provided", name)
-	}
-	return platforms.Format(p), nil
+	return out, nil
 }

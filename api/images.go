@@ -31,8 +31,8 @@ type imageSource interface {
 // imageArchives reads and writes images as archives.
 type imageArchives interface {
 	ImageHistory(ctx context.Context, ref, platform string) ([]image.HistoryResponseItem, error)
-	LoadImages(ctx context.Context, archive io.Reader, platform string, progress func(engine.Progress)) ([]engine.LoadedImage, error)
-	SaveImages(ctx context.Context, refs []string, platform string) (save func(io.Writer) error, err error)
+	LoadImages(ctx context.Context, archive io.Reader, platforms []string, progress func(engine.Progress)) ([]engine.LoadedImage, error)
+	SaveImages(ctx context.Context, refs, platforms []string) (save func(io.Writer) error, err error)
 	ImportImage(ctx context.Context, body io.Reader, o engine.ImportOptions, progress func(engine.Progress)) (id string, err error)
 }
 
@@ -154,12 +154,12 @@ func (i imageRoutes) tag(w http.ResponseWriter, r *http.Request, name string) er
 func (i imageRoutes) remove(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := changing(r)
 	defer cancel()
-	platform, err := platformOf(r, "platforms")
+	only, err := platformsOf(r, "platforms")
 	if err != nil {
 		return err
 	}
 	// noprune is about parents that nothing names: there are none here
-	removed, err := i.RemoveImage(ctx, r.PathValue("name"), engine.ImageRemoveOptions{Force: flag(r, "force"), Platform: platform})
+	removed, err := i.RemoveImage(ctx, r.PathValue("name"), engine.ImageRemoveOptions{Force: flag(r, "force"), Platforms: only})
 	if err != nil {
 		return err
 	}

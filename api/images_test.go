@@ -34,11 +34,11 @@ type library struct {
 func (l library) PullImage(ctx context.Context, ref, platform string, auth engine.Auth, progress func(engine.Progress)) error {
 	return l.pull(ctx, ref, platform, auth, progress)
 }
-func (l library) LoadImages(_ context.Context, archive io.Reader, platform string, progress func(engine.Progress)) ([]engine.LoadedImage, error) {
+func (l library) LoadImages(_ context.Context, archive io.Reader, platforms []string, progress func(engine.Progress)) ([]engine.LoadedImage, error) {
 	return l.load(archive, progress)
 }
-func (l library) SaveImages(_ context.Context, refs []string, platform string) (func(io.Writer) error, error) {
-	*l.asked = append(*l.asked, fmt.Sprintf("save %s %s", refs, platform))
+func (l library) SaveImages(_ context.Context, refs, platforms []string) (func(io.Writer) error, error) {
+	*l.asked = append(*l.asked, fmt.Sprintf("save %s %s", refs, platforms))
 	return l.save, nil
 }
 func (l library) ImageHistory(_ context.Context, ref, platform string) ([]image.HistoryResponseItem, error) {

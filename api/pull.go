@@ -66,7 +66,7 @@ func (i imageRoutes) pullOne(ctx context.Context, name, platform string, auth en
 	if err != nil {
 		return false, badRequest("image %q: %w", name, err)
 	}
-	before, _ := i.InspectImage(ctx, name, engine.ImageInspectOptions{}) // may well not exist
+	before, _ := i.InspectImage(ctx, name, engine.ImageInspectOptions{Platform: platform}) // may well not exist
 	announce := sync.OnceFunc(func() {
 		out.put(jsonstream.Message{Status: "Pulling from " + reference.Path(ref), ID: tagOf(ref)})
 	})
@@ -79,7 +79,10 @@ func (i imageRoutes) pullOne(ctx context.Context, name, platform string, auth en
 	if err != nil {
 		return false, err
 	}
-	after, err := i.InspectImage(ctx, name, engine.ImageInspectOptions{})
+	after, err := i.InspectImage(ctx, name, engine.ImageInspectOptions{Platform: platform})
+	if err != nil { // one that runs there, too: linux/arm/v7 for linux/arm64
+		after, err = i.InspectImage(ctx, name, engine.ImageInspectOptions{})
+	}
 	if err != nil {
 		return false, err
 	}

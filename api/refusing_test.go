@@ -134,10 +134,10 @@ func (r refuser) RepositoryTags(context.Context, string, engine.Auth) ([]string,
 func (r refuser) ImageHistory(context.Context, string, string) ([]image.HistoryResponseItem, error) {
 	return nil, r.err
 }
-func (r refuser) LoadImages(context.Context, io.Reader, string, func(engine.Progress)) ([]engine.LoadedImage, error) {
+func (r refuser) LoadImages(context.Context, io.Reader, []string, func(engine.Progress)) ([]engine.LoadedImage, error) {
 	return nil, r.err
 }
-func (r refuser) SaveImages(context.Context, []string, string) (func(io.Writer) error, error) {
+func (r refuser) SaveImages(context.Context, []string, []string) (func(io.Writer) error, error) {
 	return nil, r.err
 }
 func (r refuser) ImportImage(context.Context, io.Reader, engine.ImportOptions, func(engine.Progress)) (string, error) {

@@ -27,13 +27,14 @@ type Loaded struct {
 
 // LoadOptions says what is loaded of an archive, and who hears of it.
 type LoadOptions struct {
-	Platform string // such as linux/arm64; the host's, else any, when empty
-	Progress func(Progress)
+	Platforms []string // such as linux/arm64; all that the archive has when empty
+	Progress  func(Progress)
 }
 
 // Load reads an archive as docker save, skopeo or buildah write it (Docker's
 // or OCI's format, plain or compressed with gzip, bzip2, xz or zstd), and
-// unpacks its images. An image has its name only when all of it is here.
+// unpacks its images, of several platforms the one that suits the host best. An
+// image has its name only when all of it is here.
 func (r *Runtime) Load(ctx context.Context, from io.Reader, o LoadOptions) ([]Loaded, error) {
 	ctx, done, err := r.lease(r.with(ctx), "")
 	if err != nil {
@@ -82,56 +83,112 @@ func importArchive(ctx context.Context, store content.Store, from io.Reader) (in
 }
 
 func (r *Runtime) loadOne(ctx context.Context, store content.Store, target ocispec.Descriptor, o LoadOptions) (Loaded, error) {
-	matcher, asked, err := loadable(ctx, store, target, o.Platform)
-	if err != nil {
-		return Loaded{}, err
+	fail := func(err error) (Loaded, error) {
+		return Loaded{}, fmt.Errorf("image %q of the archive: %w", cmp.Or(FamiliarName(archiveName(target.Annotations)), target.Digest.String()), err)
 	}
-	img, err := readImage(ctx, store, target, asked)
+	chosen, err := r.loadable(ctx, store, target, o.Platforms)
 	if err != nil {
-		return Loaded{}, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
+		return fail(err)
 	}
 	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
-	if err := r.walk(ctx, target, matcher, here, o.Progress); err != nil {
-		return Loaded{}, fmt.Errorf("image %q of the archive: %w", target.Digest, err)
-	}
-	l := Loaded{Name: archiveName(target.Annotations), ID: img.ID}
-	name := l.Name
-	if name == "" {
-		name = danglingPrefix + target.Digest.String()
-	}
-	if l.Name == "" {
-		if known, err := r.Image(ctx, img.ID); err == nil && known.Target == img.Target {
-			return l, nil // it has a name, or is kept without one, already
+	children := images.SetChildrenLabels(store, images.ChildrenHandler(store))
+	if images.IsIndexType(target.MediaType) {
+		if err := r.keepIndexes(ctx, children, target, 0); err != nil {
+			return fail(err)
 		}
 	}
-	return l, r.setName(ctx, name, target, asked)
+	for i, img := range chosen {
+		if i > 0 { // others are unpacked when a container needs them
+			if err := images.Dispatch(ctx, children, nil, img.descriptor); err != nil {
+				return fail(err)
+			}
+			continue
+		}
+		if err := r.walk(ctx, img.descriptor, platforms.All, here, o.Progress); err != nil {
+			return fail(err)
+		}
+	}
+	if images.IsIndexType(target.MediaType) {
+		if err := r.attestations(ctx, store, target, here); err != nil {
+			return fail(err)
+		}
+	}
+	l := Loaded{Name: archiveName(target.Annotations), ID: chosen[0].ID}
+	if l.Name != "" {
+		return l, r.setName(ctx, l.Name, target)
+	}
+	if known, err := r.Image(ctx, target.Digest.String()); err == nil && known.Target == target.Digest.String() {
+		r.parsed.changed() // of one that has a name already, or is kept without one, there may be more now
+		return l, nil
+	}
+	return l, r.setName(ctx, danglingPrefix+target.Digest.String(), target)
 }
 
-// loadable picks the platform of an archive's image: the one asked for, or the
-// host's, or, without that, its first; "" stands for the host's. ErrNotFound.
-func loadable(ctx context.Context, store content.Store, target ocispec.Descriptor, asked string) (platforms.MatchComparer, string, error) {
-	matcher, err := platform(asked)
+// keepIndexes has an index keep its manifests, and so those in it.
+func (r *Runtime) keepIndexes(ctx context.Context, children images.HandlerFunc, index ocispec.Descriptor, depth int) error {
+	list, err := children(ctx, index)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	offered, err := images.Platforms(ctx, store, target)
-	if err != nil && !errdefs.IsNotFound(err) {
-		return nil, "", fmt.Errorf("image %q of the archive: %w", target.Digest, err)
+	for _, d := range list {
+		if images.IsIndexType(d.MediaType) && depth < maxNesting {
+			if err := r.keepIndexes(ctx, children, d, depth+1); err != nil && !errdefs.IsNotFound(err) {
+				return err
+			}
+		}
 	}
-	offered = slices.DeleteFunc(offered, func(p ocispec.Platform) bool { return p.OS == "unknown" })
-	if len(offered) == 0 || slices.ContainsFunc(offered, matcher.Match) {
-		return matcher, asked, nil
-	}
-	if asked != "" {
-		return nil, "", fmt.Errorf("requested platform (%s) was not found in image %q of the archive: %w", asked, cmp.Or(FamiliarName(archiveName(target.Annotations)), target.Digest.String()), errdefs.ErrNotFound)
-	}
-	return platforms.Only(offered[0]), platforms.Format(offered[0]), nil
+	return nil
 }
 
-// isAttestation recognises what BuildKit puts beside images.
-func isAttestation(d ocispec.Descriptor) bool {
-	return d.Annotations["vnd.docker.reference.type"] != "" ||
-		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
+// loadable are the images of a target that an archive has whole, for all
+// platforms or those asked for, the best for this host first. ErrNotFound.
+func (r *Runtime) loadable(ctx context.Context, store content.Store, target ocispec.Descriptor, asked []string) (chosen []*Image, err error) {
+	list, err := r.manifests(ctx, store, target, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range list {
+		if isAttestation(d) {
+			continue
+		}
+		all, _, err := present(ctx, store, d)
+		if err != nil {
+			return nil, err
+		}
+		if !all && images.IsIndexType(target.MediaType) {
+			continue
+		}
+		img, err := readImage(ctx, store, d)
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(chosen, img)
+	}
+	if len(asked) > 0 {
+		offered := &Image{Platforms: chosen}
+		chosen = nil
+		for _, text := range asked {
+			p, err := platforms.Parse(text)
+			if err != nil {
+				return nil, fmt.Errorf("platform %q: %w: %w", text, err, errdefs.ErrInvalidArgument)
+			}
+			var img *Image
+			if len(offered.Platforms) > 0 {
+				img = offered.For(p, true)
+			}
+			if img == nil {
+				return nil, fmt.Errorf("requested platform (%s) was not found: %w", text, errdefs.ErrNotFound)
+			}
+			if !slices.Contains(chosen, img) {
+				chosen = append(chosen, img)
+			}
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no platform of it is in the archive whole: %w", errdefs.ErrNotFound)
+	}
+	sortForHost(chosen)
+	return chosen, nil
 }
 
 // archiveName is the complete reference that an archive gives an image: its

@@ -55,7 +55,7 @@ func (r *Runtime) Commit(ctx context.Context, o CommitOptions) (string, error) {
 	if name == "" {
 		name = danglingPrefix + target.Digest.String()
 	}
-	return id, r.setName(ctx, name, target, "")
+	return id, r.setName(ctx, name, target)
 }
 
 func (r *Runtime) commit(ctx context.Context, o CommitOptions, base *Image) (target ocispec.Descriptor, id string, err error) {

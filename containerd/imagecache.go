@@ -1,6 +1,10 @@
 package containerd
 
-import "sync"
+import (
+	"sync"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
 
 // imageCache remembers images until one is named, renamed or removed, and what
 // was read of their contents, which never change under their digest, for ever.
@@ -8,9 +12,10 @@ import "sync"
 type imageCache struct {
 	mu         sync.Mutex
 	generation int
-	all        []*Image          // nil when not known
+	all        *listing          // nil when not known
 	byRef      map[string]*Image // answers to references asked for
-	byTarget   map[string]*Image // key: target digest and platform asked for
+	byManifest map[string]*Image // key: digest
+	byIndex    map[string][]ocispec.Descriptor
 }
 
 // changed forgets which images there are.
@@ -26,16 +31,16 @@ func (c *imageCache) removed() {
 	c.changed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.byTarget = nil
+	c.byManifest, c.byIndex = nil, nil
 }
 
-func (c *imageCache) list() (all []*Image, generation int) {
+func (c *imageCache) list() (all *listing, generation int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.all, c.generation
 }
 
-func (c *imageCache) keep(all []*Image, generation int) {
+func (c *imageCache) keep(all *listing, generation int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.generation == generation {
@@ -61,17 +66,32 @@ func (c *imageCache) keepAnswer(ref string, img *Image, generation int) {
 	c.byRef[ref] = img
 }
 
-func (c *imageCache) content(key string) *Image {
+func (c *imageCache) manifest(digest string) *Image {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.byTarget[key]
+	return c.byManifest[digest]
 }
 
-func (c *imageCache) keepContent(key string, img *Image) {
+func (c *imageCache) keepManifest(digest string, img *Image) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byTarget == nil {
-		c.byTarget = map[string]*Image{}
+	if c.byManifest == nil {
+		c.byManifest = map[string]*Image{}
 	}
-	c.byTarget[key] = img
+	c.byManifest[digest] = img
+}
+
+func (c *imageCache) index(digest string) []ocispec.Descriptor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byIndex[digest]
+}
+
+func (c *imageCache) keepIndex(digest string, manifests []ocispec.Descriptor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byIndex == nil {
+		c.byIndex = map[string][]ocispec.Descriptor{}
+	}
+	c.byIndex[digest] = manifests
 }

@@ -74,7 +74,7 @@ func (r *Runtime) Import(ctx context.Context, from io.Reader, o ImportOptions) (
 	if name == "" {
 		name = danglingPrefix + target.Digest.String()
 	}
-	return digest.FromBytes(b).String(), r.setName(ctx, name, target, "")
+	return digest.FromBytes(b).String(), r.setName(ctx, name, target)
 }
 
 // writeLayer stores a tar archive as a layer.

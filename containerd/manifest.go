@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -17,60 +18,176 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// parse reads an image's manifest and configuration, once. ErrNotFound when
-// they are not there.
-func (r *Runtime) parse(ctx context.Context, rec images.Image) (*Image, error) {
-	key := rec.Target.Digest.String() + " " + rec.Labels[labelPlatform]
-	if img := r.parsed.content(key); img != nil {
-		return img, nil
-	}
-	img, err := readImage(ctx, r.client.ContentStore(), rec.Target, rec.Labels[labelPlatform])
+// maxNesting is how deep indexes may name indexes.
+const maxNesting = 4
+
+// What BuildKit writes beside images. Source: buildkit, docs/attestations.
+const (
+	annotationKind     = "vnd.docker.reference.type"
+	annotationDescribe = "vnd.docker.reference.digest"
+)
+
+// parse reads what a name points to. ErrNotFound when no platform of it is
+// here whole.
+func (r *Runtime) parse(ctx context.Context, rec images.Image) (*target, error) {
+	list, err := r.manifests(ctx, r.client.ContentStore(), rec.Target, 0)
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", rec.Name, err)
+	}
+	t := &target{desc: rec.Target}
+	index := images.IsIndexType(rec.Target.MediaType)
+	if index {
+		t.beside = append(t.beside, blobPart(rec.Target))
+	}
+	for _, d := range list {
+		if isAttestation(d) {
+			parts, err := r.attestationParts(ctx, d)
+			if err != nil {
+				return nil, fmt.Errorf("image %q: %w", rec.Name, err)
+			}
+			t.beside = append(t.beside, parts...)
+			continue
+		}
+		img, err := r.onePlatform(ctx, d, index)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("image %q: %w", rec.Name, err)
+		}
+		t.here = append(t.here, img)
+	}
+	if len(t.here) == 0 {
+		return nil, fmt.Errorf("image %q: no platform of it is here: %w", rec.Name, errdefs.ErrNotFound)
+	}
+	sortForHost(t.here)
+	return t, nil
+}
+
+// sortForHost puts the image first that the host runs best.
+func sortForHost(list []*Image) {
+	host := platforms.Default()
+	slices.SortStableFunc(list, func(a, b *Image) int {
+		switch {
+		case host.Less(a.Platform(), b.Platform()):
+			return -1
+		case host.Less(b.Platform(), a.Platform()):
+			return 1
+		}
+		return 0
+	})
+}
+
+// manifests are what an index names, indexes in it taken apart; or a manifest
+// itself. ErrNotFound when an index is not here.
+func (r *Runtime) manifests(ctx context.Context, store content.Provider, d ocispec.Descriptor, depth int) ([]ocispec.Descriptor, error) {
+	if !images.IsIndexType(d.MediaType) {
+		return []ocispec.Descriptor{d}, nil
+	}
+	if list := r.parsed.index(d.Digest.String()); list != nil {
+		return list, nil
+	}
+	b, err := content.ReadBlob(ctx, store, d)
+	if err != nil {
+		return nil, fmt.Errorf("index %s: %w", d.Digest, err)
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(b, &index); err != nil {
+		return nil, fmt.Errorf("index %s: %w", d.Digest, err)
+	}
+	var out []ocispec.Descriptor
+	nested := false
+	for _, m := range index.Manifests {
+		if !images.IsIndexType(m.MediaType) {
+			out = append(out, m)
+			continue
+		}
+		nested = true
+		if depth == maxNesting {
+			return nil, fmt.Errorf("index %s: indexes name indexes more than %d times: %w", d.Digest, maxNesting, errdefs.ErrInvalidArgument)
+		}
+		inner, err := r.manifests(ctx, store, m, depth+1)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, err
+		}
+		out = append(out, inner...)
+	}
+	if !nested { // else what is here of it may change
+		r.parsed.keepIndex(d.Digest.String(), out)
+	}
+	return out, nil
+}
+
+// onePlatform reads the image of one manifest, once. ErrNotFound when it is not
+// here, or is none. One of an index must be here whole and be kept: of an
+// interrupted pull there may be a part.
+func (r *Runtime) onePlatform(ctx context.Context, d ocispec.Descriptor, ofIndex bool) (*Image, error) {
+	if img := r.parsed.manifest(d.Digest.String()); img != nil {
+		return img, nil
+	}
+	store := r.client.ContentStore()
+	info, err := store.Info(ctx, d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	img, err := readImage(ctx, store, d)
+	if err != nil {
+		return nil, err
+	}
+	if ofIndex {
+		if !keeps(info.Labels, img.manifest.Config.Digest) {
+			return nil, fmt.Errorf("manifest %s does not keep its content: %w", d.Digest, errdefs.ErrNotFound)
+		}
+		for _, l := range img.manifest.Layers {
+			if _, err := store.Info(ctx, l.Digest); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := r.measure(ctx, img); err != nil {
 		return img, nil // not unpacked yet: right for now, but not to be kept
 	}
-	r.parsed.keepContent(key, img)
+	r.parsed.keepManifest(d.Digest.String(), img)
 	return img, nil
 }
 
-func readImage(ctx context.Context, store content.Store, target ocispec.Descriptor, platform string) (*Image, error) {
-	matcher := platforms.Default()
-	if platform != "" {
-		p, err := platforms.Parse(platform)
-		if err != nil {
-			return nil, fmt.Errorf("platform %q: %w", platform, err)
+// keeps tells whether the labels of a manifest hold its content for the
+// garbage collection.
+func keeps(labels map[string]string, child digest.Digest) bool {
+	for k, v := range labels {
+		if strings.HasPrefix(k, "containerd.io/gc.ref.content") && v == child.String() {
+			return true
 		}
-		matcher = platforms.Only(p)
 	}
-	manifest, descriptor, err := readManifest(ctx, store, target, matcher)
+	return false
+}
+
+func readImage(ctx context.Context, store content.Store, d ocispec.Descriptor) (*Image, error) {
+	b, err := content.ReadBlob(ctx, store, d)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	b, err := content.ReadBlob(ctx, store, manifest.Config)
-	if err != nil {
+	img := &Image{descriptor: d}
+	if err := json.Unmarshal(b, &img.manifest); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if !images.IsConfigType(img.manifest.Config.MediaType) {
+		return nil, fmt.Errorf("manifest %s is of %q, which is not an image: %w", d.Digest, img.manifest.Config.MediaType, errdefs.ErrNotFound)
+	}
+	if b, err = content.ReadBlob(ctx, store, img.manifest.Config); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	var config imagespec.DockerOCIImage
 	if err := json.Unmarshal(b, &config); err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", manifest.Config.Digest, err)
+		return nil, fmt.Errorf("configuration %s: %w", img.manifest.Config.Digest, err)
 	}
-	img := &Image{
-		ID:           manifest.Config.Digest.String(),
-		Target:       target.Digest.String(),
-		Config:       config.Config,
-		History:      config.History,
-		Architecture: config.Architecture,
-		Variant:      config.Variant,
-		OS:           config.OS,
-		OSVersion:    config.OSVersion,
-		Author:       config.Author,
-		manifest:     manifest,
-		descriptor:   descriptor,
-		Descriptor:   target,
-		asked:        platform,
+	if config.OS == unknown && config.Architecture == unknown {
+		return nil, fmt.Errorf("manifest %s is an attestation, not an image: %w", d.Digest, errdefs.ErrNotFound)
 	}
+	img.ID = img.manifest.Config.Digest.String()
+	img.Target, img.Descriptor = d.Digest.String(), d
+	img.Config, img.History, img.Author = config.Config, config.History, config.Author
+	img.Architecture, img.Variant, img.OS, img.OSVersion = config.Architecture, config.Variant, config.OS, config.OSVersion
 	if config.Created != nil {
 		img.Created = *config.Created
 	}
@@ -81,64 +198,46 @@ func readImage(ctx context.Context, store content.Store, target ocispec.Descript
 	return img, nil
 }
 
-// readManifest finds, of the manifests that are present, the one that suits
-// the platform best; any, if none does.
-func readManifest(ctx context.Context, store content.Store, target ocispec.Descriptor, matcher platforms.MatchComparer) (ocispec.Manifest, ocispec.Descriptor, error) {
-	var manifest ocispec.Manifest
-	b, err := content.ReadBlob(ctx, store, target)
+const unknown = "unknown"
+
+// isAttestation recognises what BuildKit puts beside images.
+func isAttestation(d ocispec.Descriptor) bool {
+	return d.Annotations[annotationKind] != "" || d.Platform != nil && d.Platform.OS == unknown && d.Platform.Architecture == unknown
+}
+
+func (r *Runtime) attestationParts(ctx context.Context, d ocispec.Descriptor) ([]Part, error) {
+	store := r.client.ContentStore()
+	if _, err := store.Info(ctx, d.Digest); errdefs.IsNotFound(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	children, err := images.Children(ctx, store, d)
 	if err != nil {
-		return manifest, target, fmt.Errorf("manifest: %w", err)
+		return nil, err
 	}
-	if !images.IsIndexType(target.MediaType) {
-		if err := json.Unmarshal(b, &manifest); err != nil {
-			return manifest, target, fmt.Errorf("manifest %s: %w", target.Digest, err)
-		}
-		if !images.IsConfigType(manifest.Config.MediaType) {
-			return manifest, target, fmt.Errorf("manifest %s is of %q, which is not an image: %w", target.Digest, manifest.Config.MediaType, errdefs.ErrNotFound)
-		}
-		_, err := store.Info(ctx, manifest.Config.Digest)
-		return manifest, target, err
-	}
-	var index ocispec.Index
-	if err := json.Unmarshal(b, &index); err != nil {
-		return manifest, target, fmt.Errorf("index %s: %w", target.Digest, err)
-	}
-	slices.SortStableFunc(index.Manifests, func(a, b ocispec.Descriptor) int {
-		switch {
-		case less(matcher, a, b):
-			return -1
-		case less(matcher, b, a):
-			return 1
-		}
-		return 0
-	})
-	for _, d := range index.Manifests {
-		manifest, descriptor, err := readManifest(ctx, store, d, matcher)
-		if err == nil || !errdefs.IsNotFound(err) {
-			return manifest, descriptor, err
+	parts := []Part{blobPart(d)}
+	for _, c := range children {
+		if _, err := store.Info(ctx, c.Digest); err == nil {
+			parts = append(parts, blobPart(c))
+		} else if !errdefs.IsNotFound(err) {
+			return nil, err
 		}
 	}
-	return manifest, target, fmt.Errorf("no manifest of index %s is here: %w", target.Digest, errdefs.ErrNotFound)
+	return parts, nil
 }
 
-func less(m platforms.MatchComparer, a, b ocispec.Descriptor) bool {
-	if a.Platform == nil || b.Platform == nil {
-		return a.Platform != nil
-	}
-	return m.Less(*a.Platform, *b.Platform)
-}
+func blobPart(d ocispec.Descriptor) Part { return Part{"blob " + d.Digest.String(), d.Size} }
 
-// measure fills in what an image takes on the disk. ErrNotFound when it is not
-// unpacked yet.
+// measure fills in what an image takes on the disk for one platform.
+// ErrNotFound when it is not unpacked yet.
 func (r *Runtime) measure(ctx context.Context, img *Image) error {
-	blobs := append([]ocispec.Descriptor{img.Descriptor, img.descriptor, img.manifest.Config}, img.manifest.Layers...)
-	if img.Descriptor.Digest == img.descriptor.Digest {
-		blobs = blobs[1:]
+	parts := partSet{}
+	parts.add([]Part{blobPart(img.descriptor), blobPart(img.manifest.Config)})
+	for _, l := range img.manifest.Layers {
+		parts.add([]Part{blobPart(l)})
 	}
-	for _, b := range blobs {
-		img.Parts = append(img.Parts, Part{"blob " + b.Digest.String(), b.Size})
-		img.Size += b.Size
-	}
+	defer func() { img.Parts, img.Size = parts.list, parts.size }()
 	diffs := make([]digest.Digest, len(img.DiffIDs))
 	for i, d := range img.DiffIDs {
 		diffs[i] = digest.Digest(d)
@@ -149,78 +248,10 @@ func (r *Runtime) measure(ctx context.Context, img *Image) error {
 			return err
 		}
 		img.Layers = append(img.Layers, u.Size)
-		img.Parts = append(img.Parts, Part{"layer " + key.String(), u.Size})
+		parts.add([]Part{{"layer " + key.String(), u.Size}})
 		img.Unpacked += u.Size
 	}
-	img.Size += img.Unpacked
 	return nil
-}
-
-// Variant is one manifest of an image: for a platform, or what was put beside one.
-type Variant struct {
-	Descriptor ocispec.Descriptor
-	Own        bool   // the one that the Image is
-	Available  bool   // all of it is here
-	Content    int64  // bytes of its blobs that are here
-	Unpacked   int64  // bytes of its unpacked layers
-	Describes  string // digest of the manifest that it is an attestation of, "" for an image
-}
-
-// Variants lists the manifests of an image, those that are not here included.
-func (r *Runtime) Variants(ctx context.Context, img *Image) ([]Variant, error) {
-	ctx = r.with(ctx)
-	store := r.client.ContentStore()
-	list := []ocispec.Descriptor{img.descriptor}
-	if images.IsIndexType(img.Descriptor.MediaType) {
-		var index ocispec.Index
-		b, err := content.ReadBlob(ctx, store, img.Descriptor)
-		if err == nil {
-			err = json.Unmarshal(b, &index)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("index %s: %w", img.Descriptor.Digest, err)
-		}
-		list = index.Manifests
-	}
-	out := make([]Variant, 0, len(list))
-	for _, d := range list {
-		v := Variant{Descriptor: d, Describes: d.Annotations["vnd.docker.reference.digest"]}
-		if d.Digest == img.descriptor.Digest {
-			v.Own, v.Unpacked = true, img.Unpacked
-			v.Descriptor.Platform = &ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant}
-		}
-		var err error
-		if v.Available, v.Content, err = present(ctx, store, d); err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-// present tells whether a manifest and all that it names are here, and the
-// bytes of what is.
-func present(ctx context.Context, store content.Store, d ocispec.Descriptor) (all bool, size int64, err error) {
-	if _, err := store.Info(ctx, d.Digest); errdefs.IsNotFound(err) {
-		return false, 0, nil
-	} else if err != nil {
-		return false, 0, err
-	}
-	children, err := images.Children(ctx, store, d)
-	if err != nil {
-		return false, 0, err
-	}
-	all, size = true, d.Size
-	for _, c := range children {
-		if info, err := store.Info(ctx, c.Digest); err == nil {
-			size += info.Size
-		} else if errdefs.IsNotFound(err) {
-			all = false
-		} else {
-			return false, 0, err
-		}
-	}
-	return all, size, nil
 }
 
 // StoreSize is what all images take on the disk, parts of images included.

@@ -8,22 +8,21 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/hashicorp/go-multierror"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // setName gives an image a name. The image that had it and has no other stays
 // without one, as with Docker: its containers need it.
-func (r *Runtime) setName(ctx context.Context, name string, target ocispec.Descriptor, platform string) error {
+func (r *Runtime) setName(ctx context.Context, name string, target ocispec.Descriptor) error {
 	r.naming.Lock()
 	defer r.naming.Unlock()
 	defer r.parsed.changed()
 	store := r.client.ImageService()
 	target.Annotations, target.Platform = nil, nil
 	rec := images.Image{Name: name, Target: target}
-	if platform != "" {
-		rec.Labels = map[string]string{labelPlatform: platform}
-	}
 	old, err := store.Get(ctx, name)
 	switch {
 	case errdefs.IsNotFound(err):
@@ -65,7 +64,9 @@ func (r *Runtime) keepUnnamed(ctx context.Context, rec images.Image) error {
 	return nil
 }
 
-// Tag gives a present image a further name. ErrNotFound, ErrInvalidArgument.
+// Tag gives a present image a further name, for all its platforms; by an ID
+// that it has for another platform, for that one. ErrNotFound,
+// ErrInvalidArgument.
 func (r *Runtime) Tag(ctx context.Context, ref, name string) error {
 	ctx = r.with(ctx)
 	img, err := r.Image(ctx, ref)
@@ -78,7 +79,11 @@ func (r *Runtime) Tag(ctx context.Context, ref, name string) error {
 	if strings.Contains(name, "@") {
 		return fmt.Errorf("refusing to create a tag with a digest reference: %w", errdefs.ErrInvalidArgument)
 	}
-	return r.setName(ctx, name, img.Descriptor, img.asked)
+	target := img.Descriptor
+	if len(img.Platforms) == 0 {
+		target = img.descriptor
+	}
+	return r.setName(ctx, name, target)
 }
 
 // Removal says which names an image loses. An image without a name is deleted,
@@ -121,7 +126,7 @@ func (r *Runtime) removeNames(ctx context.Context, rm Removal) (gone bool, err e
 	}
 	var mine, taken []images.Image
 	for _, rec := range records {
-		if parsed, err := r.parse(ctx, rec); err != nil || parsed.ID != rm.ID {
+		if t, err := r.parse(ctx, rec); err != nil || t.here[0].ID != rm.ID {
 			continue
 		}
 		mine = append(mine, rec)
@@ -147,4 +152,45 @@ func (r *Runtime) removeNames(ctx context.Context, rm Removal) (gone bool, err e
 	}
 	err = errs.ErrorOrNil()
 	return last && !rm.Keep && err == nil, err
+}
+
+// RemovePlatforms takes away what is here of an image for some of its
+// platforms, and the attestations of it; names stay. Other indexes that name
+// the same manifests lose them, too. Whether containers use them is the
+// caller's to check. ErrConflict when a name stands for such a manifest itself.
+func (r *Runtime) RemovePlatforms(ctx context.Context, img *Image, gone []*Image) error {
+	ctx = r.with(ctx)
+	r.naming.Lock()
+	defer r.naming.Unlock()
+	defer r.parsed.removed()
+	variants, err := r.Variants(ctx, img)
+	if err != nil {
+		return err
+	}
+	store := r.client.ImageService()
+	var manifests []digest.Digest
+	for _, one := range gone {
+		d := one.descriptor.Digest
+		same, err := store.List(ctx, "target.digest=="+d.String())
+		if err != nil {
+			return fmt.Errorf("names of manifest %s: %w", d, err)
+		}
+		if len(same) > 0 {
+			return fmt.Errorf("conflict: unable to delete %s for %s - it is also image %q, remove that first: %w", one.ID, platforms.Format(one.Platform()), FamiliarName(same[0].Name), errdefs.ErrConflict)
+		}
+		manifests = append(manifests, d)
+		for _, v := range variants {
+			if v.Attestation && v.Describes == d.String() {
+				manifests = append(manifests, v.Descriptor.Digest)
+			}
+		}
+	}
+	var errs *multierror.Error
+	for _, d := range manifests {
+		if err := r.client.ContentStore().Delete(ctx, d); err != nil && !errdefs.IsNotFound(err) {
+			errs = multierror.Append(errs, fmt.Errorf("removing manifest %s: %w", d, err))
+		}
+	}
+	errs = multierror.Append(errs, r.collect(ctx))
+	return errs.ErrorOrNil()
 }

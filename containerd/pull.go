@@ -73,10 +73,20 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 		return nil, err // the lease stays, for the next attempt
 	}
 	defer done()
-	if err := r.setName(ctx, name, target, o.Platform); err != nil {
+	if _, err := r.parse(ctx, images.Image{Name: FamiliarName(name), Target: target}); err != nil {
+		return nil, err // an artifact or an attestation
+	}
+	if err := r.setName(ctx, name, target); err != nil {
 		return nil, err
 	}
-	return r.Image(ctx, name)
+	img, err := r.Image(ctx, name)
+	if err != nil || o.Platform == "" {
+		return img, err
+	}
+	if p, err := platforms.Parse(o.Platform); err == nil && img.For(p, true) != nil {
+		return img.For(p, true), nil
+	}
+	return img, nil // it is for one platform, whatever was asked for
 }
 
 func platform(s string) (platforms.MatchComparer, error) {
@@ -109,6 +119,9 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 		if errdefs.IsNotFound(err) {
 			return target, fmt.Errorf("image %q: no matching manifest for %s in the manifest list entries: no match for platform in manifest, or it is not whole: %w", FamiliarName(name), asked, err)
 		}
+		return target, registryError(name, err)
+	}
+	if err := r.attestations(ctx, f.store, target, images.Handlers(f, source)); err != nil {
 		return target, registryError(name, err)
 	}
 	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulled"})

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -253,7 +254,8 @@ func TestPullTogether(t *testing.T) {
 	}
 }
 
-// Of an index, the asked platform comes; the host's without being asked.
+// Of an index, the asked platform comes beside those that are here, and stays
+// when another one goes; the host's comes without being asked.
 func TestPullPlatform(t *testing.T) {
 	other := "arm64"
 	if runtime.GOARCH == other {
@@ -274,10 +276,32 @@ func TestPullPlatform(t *testing.T) {
 	if img.Architecture != other {
 		t.Errorf("asked for %s, got %s", other, img.Architecture)
 	}
-	again, err := h.Image(h.ctx, addr+"/app:all")
+	both, err := h.Image(h.ctx, addr+"/app:all")
 	h.must(err)
-	if again.ID != img.ID {
-		t.Errorf("the name stands for %s, pulled %s", again.ID, img.ID)
+	if both.Architecture != runtime.GOARCH || len(both.Platforms) != 2 || both.Platforms[1].ID != img.ID || both.Target != img.Target {
+		t.Errorf("the name stands for %+v", both)
+	}
+	if byID, err := h.Image(h.ctx, img.ID); err != nil || byID.Architecture != other || !slices.Equal(byID.Names, both.Names) {
+		t.Errorf("by its ID, the other one is %+v, %v", byID, err)
+	}
+	if both.Size <= img.Size {
+		t.Errorf("%d bytes for one platform, %d for both", img.Size, both.Size)
+	}
+	before, err := h.StoreSize(h.ctx)
+	h.must(err)
+	h.must(h.RemovePlatforms(h.ctx, both, both.Platforms[:1]))
+	rest, err := h.Image(h.ctx, addr+"/app:all")
+	h.must(err)
+	if rest.ID != img.ID || len(rest.Platforms) != 1 {
+		t.Errorf("without the host's, the name stands for %+v", rest)
+	}
+	if after, err := h.StoreSize(h.ctx); err != nil || after >= before {
+		t.Errorf("the store had %d bytes, and has %d, %v", before, after, err)
+	}
+	variants, err := h.Variants(h.ctx, rest)
+	h.must(err)
+	if len(variants) != 2 || variants[0].Available || !variants[1].Available {
+		t.Errorf("variants %+v", variants)
 	}
 	if _, err := h.Pull(h.ctx, addr+"/app:all", containerd.PullOptions{Platform: "linux/s390x"}); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "platform") {
 		t.Errorf("a platform that is not there: %v", err)

@@ -147,9 +147,9 @@ func (r *Runtime) pushTarget(ctx context.Context, name, platform string) (target
 	}
 	var fitting []ocispec.Descriptor
 	for _, v := range variants {
-		if v.Available && v.Describes == "" && v.Descriptor.Platform != nil && matcher.Match(*v.Descriptor.Platform) {
+		if v.Available && !v.Attestation && v.Descriptor.Platform != nil && matcher.Match(*v.Descriptor.Platform) {
 			fitting = append(fitting, v.Descriptor)
-			if v.Own { // the host's, when nobody says more
+			if v.ID == img.ID { // the host's, when nobody says more
 				fitting = []ocispec.Descriptor{v.Descriptor}
 				break
 			}

@@ -114,8 +114,7 @@ func (r *Runtime) ensureUnpacked(ctx context.Context, img *Image) error {
 	}
 	defer done()
 	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
-	p := platforms.OnlyStrict(platforms.Normalize(ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant}))
-	if err := r.walk(ctx, img.Descriptor, p, here, nil); err != nil {
+	if err := r.walk(ctx, img.descriptor, platforms.All, here, nil); err != nil {
 		return fmt.Errorf("unpacking image %q: %w", img.ID, err)
 	}
 	r.parsed.changed() // its size is known now

@@ -95,7 +95,7 @@ func newEngine(t *testing.T, shim string) *engine.Engine {
 	if err := busybox.Archive(&archive, "busybox:latest"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.LoadImages(ctx, &archive, "", func(engine.Progress) {}); err != nil {
+	if _, err := e.LoadImages(ctx, &archive, nil, func(engine.Progress) {}); err != nil {
 		t.Fatal(err)
 	}
 	return e

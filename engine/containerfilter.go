@@ -197,7 +197,9 @@ func (e *Engine) byAncestor(ctx context.Context, values []string) (containerTest
 			}
 			continue
 		}
-		ids[img.ID] = true
+		for _, id := range img.IDs() {
+			ids[id] = true
+		}
 		for _, other := range all {
 			if buildsOn(other, img) {
 				ids[other.ID] = true

@@ -107,17 +107,14 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 		}
 	}()
 
-	img, err := e.rt.Image(ctx, s.Image)
+	img, err := e.imageToRun(ctx, s.Image, s.Platform)
 	if err != nil {
-		if errdefs.IsNotFound(err) {
+		if errdefs.IsNotFound(err) && !errors.As(err, &missingPlatform{}) {
 			err = noImage(s.Image)
 		}
 		return nil, err
 	}
-	foreign, err := checkImagePlatform(img, s.Image, s.Platform)
-	if err != nil {
-		return nil, err
-	}
+	foreign := foreignPlatform(img, s.Platform)
 	rec := record{ID: s.ID, Name: s.Name, Created: time.Now().UTC(), Image: s.Image, ImageID: img.ID, Platform: s.Platform, Config: s.Config, HostConfig: s.HostConfig}
 	if err := e.complete(&rec, s.Networks, img); err != nil {
 		return nil, err

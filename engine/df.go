@@ -55,7 +55,7 @@ func (e *Engine) imageUsage(ctx context.Context) (*image.DiskUsage, error) {
 	}
 	users := e.imageUsers()
 	u := &image.DiskUsage{Items: items, TotalCount: int64(len(all)), TotalSize: totalSize(all)}
-	used := slices.DeleteFunc(all, func(img *ctd.Image) bool { return len(users[img.ID]) == 0 })
+	used := slices.DeleteFunc(all, func(img *ctd.Image) bool { return users.of(img) == 0 })
 	u.ActiveCount, u.Reclaimable = int64(len(used)), u.TotalSize-totalSize(used)
 	return u, nil
 }

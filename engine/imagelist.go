@@ -40,7 +40,7 @@ func (e *Engine) ListImages(ctx context.Context, o ImageListOptions) ([]image.Su
 		target := img.Descriptor
 		s := image.Summary{
 			ID: img.ID, RepoTags: tags, RepoDigests: digests, Created: img.Created.Unix(), Size: img.Size,
-			SharedSize: -1, Containers: int64(len(users[img.ID])), Labels: img.Config.Labels, Descriptor: &target,
+			SharedSize: -1, Containers: int64(users.of(img)), Labels: img.Config.Labels, Descriptor: &target,
 		}
 		if o.SharedSize {
 			s.SharedSize = shared[img.ID]
@@ -134,9 +134,19 @@ func familiar(names []string) []string {
 	return out
 }
 
-// imageUsers maps images to the containers made from them, sorted.
-func (e *Engine) imageUsers() map[string][]string {
-	out := map[string][]string{}
+// imageUsers maps IDs of images to the containers made from them, sorted.
+type imageUsers map[string][]string
+
+// of counts the containers of an image for all its platforms.
+func (u imageUsers) of(img *ctd.Image) (n int) {
+	for _, id := range img.IDs() {
+		n += len(u[id])
+	}
+	return n
+}
+
+func (e *Engine) imageUsers() imageUsers {
+	out := imageUsers{}
 	for _, c := range e.all() {
 		id := c.record().ImageID
 		out[id] = append(out[id], c.id)

@@ -20,30 +20,76 @@ import (
 
 // ImageRemoveOptions says how an image is removed.
 type ImageRemoveOptions struct {
-	Force    bool   // also from stopped containers, and all names that an ID has
-	Platform string // the image must be for it, such as linux/arm64
+	Force     bool     // also from stopped containers, and all names that an ID has
+	Platforms []string // what is taken away of it, such as linux/arm64; the whole image when empty
 }
 
 // RemoveImage takes a name away, and the image when it has no other; for an ID,
-// all names. Conflicts are Docker's.
+// all names. Of some platforms it takes away what is here of them, the name
+// stays; so it does for the ID that an image has for a further platform.
+// Conflicts are Docker's.
 func (e *Engine) RemoveImage(ctx context.Context, ref string, o ImageRemoveOptions) ([]image.DeleteResponse, error) {
-	img, err := e.imageFor(ctx, ref, o.Platform)
+	img, err := e.image(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	rm, err := planRemoval(img, ref, o.Force, e.imageUse(img.ID))
+	var only []*ctd.Image
+	for _, p := range o.Platforms {
+		one, err := e.imageFor(ctx, ref, p)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(only, one) {
+			only = append(only, one)
+		}
+	}
+	if len(img.Platforms) == 0 {
+		only = []*ctd.Image{img}
+		if img, err = e.image(ctx, img.Target); err != nil {
+			return nil, err
+		}
+	}
+	if len(only) > 0 && len(only) < len(img.Platforms) {
+		return e.removePlatforms(ctx, img, only, o.Force)
+	}
+	rm, err := planRemoval(img, ref, o.Force, e.imageUse(img))
 	if err != nil {
 		return nil, err
 	}
 	return e.removeImages(ctx, map[string]*ctd.Image{img.ID: img}, rm)
 }
 
+func (e *Engine) removePlatforms(ctx context.Context, img *ctd.Image, only []*ctd.Image, force bool) (out []image.DeleteResponse, err error) {
+	for _, one := range only {
+		use := e.imageUse(one)
+		switch {
+		case use.running != "":
+			return nil, removalConflict(one, "cannot be forced", "image is being used by running container "+short(use.running))
+		case use.stopped != "" && !force:
+			return nil, removalConflict(one, "must be forced", "image is being used by stopped container "+short(use.stopped))
+		}
+	}
+	if err := e.rt.RemovePlatforms(ctx, img, only); err != nil {
+		return nil, err
+	}
+	for _, one := range only {
+		out = append(out, image.DeleteResponse{Deleted: one.Manifest().Digest.String()})
+		e.emitImage(events.ActionDelete, one.ID, one.ID, one.Config.Labels)
+	}
+	return out, nil
+}
+
+func removalConflict(img *ctd.Image, can, why string) error {
+	return fmt.Errorf("conflict: unable to delete %s (%s) - %s: %w", short(strings.TrimPrefix(img.ID, "sha256:")), can, why, errdefs.ErrConflict)
+}
+
 // imageUse names a container that runs from an image and one that does not.
 type imageUse struct{ running, stopped string }
 
-func (e *Engine) imageUse(id string) (u imageUse) {
+func (e *Engine) imageUse(img *ctd.Image) (u imageUse) {
+	ids := img.IDs()
 	for _, c := range e.all() {
-		if c.record().ImageID != id {
+		if !slices.Contains(ids, c.record().ImageID) {
 			continue
 		}
 		if st := c.state(); st.alive() || st.Status == container.StateRestarting {
@@ -61,17 +107,14 @@ func planRemoval(img *ctd.Image, ref string, force bool, use imageUse) (ctd.Remo
 	rm := ctd.Removal{ID: img.ID, Names: namesMeant(img, ref)}
 	all := append(slices.Clone(img.Names), img.Pinned...)
 	id := short(strings.TrimPrefix(img.ID, "sha256:"))
-	conflict := func(can, why string) error {
-		return fmt.Errorf("conflict: unable to delete %s (%s) - %s: %w", id, can, why, errdefs.ErrConflict)
-	}
 	if len(rm.Names) == 0 { // by ID
 		switch {
 		case use.running != "":
-			return rm, conflict("cannot be forced", "image is being used by running container "+short(use.running))
+			return rm, removalConflict(img, "cannot be forced", "image is being used by running container "+short(use.running))
 		case !force && !oneName(img):
-			return rm, conflict("must be forced", "image is referenced in multiple repositories")
+			return rm, removalConflict(img, "must be forced", "image is referenced in multiple repositories")
 		case !force && use.stopped != "":
-			return rm, conflict("must be forced", "image is being used by stopped container "+short(use.stopped))
+			return rm, removalConflict(img, "must be forced", "image is being used by stopped container "+short(use.stopped))
 		}
 		rm.Names = all
 		return rm, nil
@@ -176,7 +219,7 @@ func (e *Engine) PruneImages(ctx context.Context, f Filters) (image.PruneReport,
 	var removals []ctd.Removal
 	for _, img := range all {
 		names := append(slices.Clone(img.Names), img.Pinned...)
-		if len(users[img.ID]) > 0 || (dangling == nil || *dangling) && len(names) > 0 || !f.matchLabels(img.Config.Labels) || !until.IsZero() && img.Created.After(until) {
+		if users.of(img) > 0 || (dangling == nil || *dangling) && len(names) > 0 || !f.matchLabels(img.Config.Labels) || !until.IsZero() && img.Created.After(until) {
 			continue
 		}
 		imgs[img.ID] = img

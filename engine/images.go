@@ -11,13 +11,11 @@ import (
 	"gantry/scheduler"
 
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/storage"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // ImageInspectOptions says what InspectImage tells.
@@ -68,19 +66,10 @@ func noSuchImage(ref string) error {
 
 // imageFor is image, for a platform when one is asked for.
 func (e *Engine) imageFor(ctx context.Context, ref, platform string) (*ctd.Image, error) {
-	img, err := e.image(ctx, ref)
-	if err != nil || platform == "" {
-		return img, err
+	if _, err := e.image(ctx, ref); err != nil {
+		return nil, err
 	}
-	asked, err := platforms.Parse(platform)
-	if err != nil {
-		return nil, fmt.Errorf("platform %q: %w: %w", platform, err, errdefs.ErrInvalidArgument)
-	}
-	own := platforms.Normalize(ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})
-	if !platforms.OnlyStrict(asked).Match(own) {
-		return nil, fmt.Errorf("image with reference %s was found but its platform (%s) does not match the specified platform (%s): %w", ref, platforms.Format(own), platforms.Format(asked), errdefs.ErrNotFound)
-	}
-	return img, nil
+	return e.rt.ImageFor(ctx, ref, platform)
 }
 
 // manifests are an image's variants in Docker's shape.
@@ -89,21 +78,20 @@ func (e *Engine) manifests(ctx context.Context, img *ctd.Image) ([]image.Manifes
 	if err != nil {
 		return nil, err
 	}
-	users := e.imageUsers()[img.ID]
+	users := e.imageUsers()
 	out := make([]image.ManifestSummary, 0, len(variants))
 	for _, v := range variants {
 		m := image.ManifestSummary{ID: v.Descriptor.Digest.String(), Descriptor: v.Descriptor, Available: v.Available, Kind: image.ManifestKindImage}
 		m.Size.Content, m.Size.Total = v.Content, v.Content+v.Unpacked
-		if v.Describes != "" {
+		if v.Attestation {
 			m.Kind, m.AttestationData = image.ManifestKindAttestation, &image.AttestationProperties{For: digest.Digest(v.Describes)}
 		} else {
 			m.ImageData = &image.ImageProperties{Containers: []string{}}
 			if p := v.Descriptor.Platform; p != nil {
 				m.ImageData.Platform = *p
 			}
-			if m.ImageData.Size.Unpacked = v.Unpacked; v.Own {
-				m.ImageData.Containers = append(m.ImageData.Containers, users...)
-			}
+			m.ImageData.Size.Unpacked = v.Unpacked
+			m.ImageData.Containers = append(m.ImageData.Containers, users[v.ID]...)
 		}
 		out = append(out, m)
 	}
@@ -192,7 +180,7 @@ func (e *Engine) observeImages(ctx context.Context, asked []scheduler.ImageQuery
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, q := range asked {
-		img, err := e.rt.Image(ctx, q.Ref)
+		img, err := e.imageToRun(ctx, q.Ref, q.Platform)
 		if err != nil && !errdefs.IsNotFound(err) {
 			if errdefs.IsInvalidArgument(err) {
 				mu.Lock()

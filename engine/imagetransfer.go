@@ -42,10 +42,10 @@ type LoadedImage struct {
 	Name string // familiar, "" without one
 }
 
-// LoadImages brings in the images of an archive: of those for several
-// platforms the one asked for, such as linux/arm64, by default the host's.
-func (e *Engine) LoadImages(ctx context.Context, archive io.Reader, platform string, progress func(Progress)) ([]LoadedImage, error) {
-	loaded, err := e.rt.Load(ctx, archive, ctd.LoadOptions{Platform: platform, Progress: func(p ctd.Progress) { progress(Progress(p)) }})
+// LoadImages brings in the images of an archive, of those for several platforms
+// those asked for, such as linux/arm64, or all.
+func (e *Engine) LoadImages(ctx context.Context, archive io.Reader, platforms []string, progress func(Progress)) ([]LoadedImage, error) {
+	loaded, err := e.rt.Load(ctx, archive, ctd.LoadOptions{Platforms: platforms, Progress: func(p ctd.Progress) { progress(Progress(p)) }})
 	var out []LoadedImage
 	for _, l := range loaded { // those before an error stay
 		out = append(out, LoadedImage{ID: l.ID, Name: ctd.FamiliarName(l.Name)})
@@ -58,9 +58,9 @@ func (e *Engine) LoadImages(ctx context.Context, archive io.Reader, platform str
 	return out, err
 }
 
-// SaveImages finds images and returns what writes them as an archive. A
-// platform, such as linux/arm64, must be that of all of them.
-func (e *Engine) SaveImages(ctx context.Context, refs []string, platform string) (save func(io.Writer) error, err error) {
+// SaveImages finds images and returns what writes them as an archive, for the
+// platforms asked for, such as linux/arm64, or all that are here.
+func (e *Engine) SaveImages(ctx context.Context, refs []string, platforms []string) (save func(io.Writer) error, err error) {
 	var list []ctd.Saved
 	for _, ref := range refs {
 		found, err := e.rt.FindSaved(ctx, ref)
@@ -70,9 +70,17 @@ func (e *Engine) SaveImages(ctx context.Context, refs []string, platform string)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range found {
-			if _, err := e.imageFor(ctx, s.Image.ID, platform); err != nil {
-				return nil, err
+		for i, s := range found {
+			name := s.Image.ID
+			if len(s.Names) > 0 { // it may be here for others under another name
+				name = s.Names[0]
+			}
+			for _, p := range platforms {
+				one, err := e.imageFor(ctx, name, p)
+				if err != nil {
+					return nil, err
+				}
+				found[i].Only = append(found[i].Only, one)
 			}
 		}
 		list = append(list, found...)

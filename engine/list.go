@@ -76,7 +76,7 @@ type shownImage struct {
 // is another image's now, or nobody's, it is shown by its ID, as Docker does.
 func (e *Engine) imageOf(ctx context.Context, rec *record) shownImage {
 	out := shownImage{name: rec.Config.Image}
-	if named, err := e.rt.Image(ctx, rec.Config.Image); err != nil || named.ID != rec.ImageID {
+	if named, err := e.rt.Image(ctx, rec.Config.Image); err != nil || !slices.Contains(named.IDs(), rec.ImageID) {
 		out.name = rec.ImageID
 	}
 	if img, err := e.rt.Image(ctx, rec.ImageID); err == nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/container"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // missingImage is the error of a container whose image is not here.
@@ -39,27 +39,42 @@ func noImage(name string) error {
 	return missingImage(name)
 }
 
-// checkImagePlatform refuses an image of another platform than the one asked
-// for, and warns of one that is not this host's: it may run, emulated.
-func checkImagePlatform(img *ctd.Image, name, asked string) (warnings []string, err error) {
+// imageToRun finds the image that a container is made from, for the platform
+// asked for or one like it; without one, the best that is here.
+func (e *Engine) imageToRun(ctx context.Context, name, asked string) (*ctd.Image, error) {
+	img, err := e.rt.Image(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return runnable(img, name, asked)
+}
+
+func runnable(img *ctd.Image, name, asked string) (*ctd.Image, error) {
+	if asked == "" {
+		return img, nil
+	}
+	want, err := platforms.Parse(asked)
+	if err != nil {
+		return nil, fmt.Errorf("platform %q: %v: %w", asked, err, errdefs.ErrInvalidArgument)
+	}
+	if one := img.For(want, true); one != nil {
+		return one, nil
+	}
 	if img.Architecture == "" || img.OS == "" {
-		return nil, nil // an image need not say
+		return img, nil // an image need not say
 	}
-	is := platforms.Normalize(ocispec.Platform{OS: img.OS, Architecture: img.Architecture, Variant: img.Variant})
-	want := platforms.DefaultSpec()
-	if asked != "" {
-		if want, err = platforms.Parse(asked); err != nil {
-			return nil, fmt.Errorf("platform %q: %v: %w", asked, err, errdefs.ErrInvalidArgument)
-		}
+	return nil, missingPlatform{name, asked}
+}
+
+// foreignPlatform warns of an image that is not for this host, when nobody
+// asked for that: it may run, emulated.
+func foreignPlatform(img *ctd.Image, asked string) (warnings []string) {
+	host := platforms.DefaultSpec()
+	if is := img.Platform(); asked == "" && is.Architecture != "" && is.OS != "" && !platforms.Only(host).Match(is) {
+		return []string{fmt.Sprintf("The requested image's platform (%s) does not match the detected host platform (%s) and no specific platform was requested",
+			platforms.FormatAll(is), platforms.FormatAll(host))}
 	}
-	switch {
-	case platforms.Only(want).Match(is):
-		return nil, nil
-	case asked != "":
-		return nil, missingPlatform{name, asked}
-	}
-	return []string{fmt.Sprintf("The requested image's platform (%s) does not match the detected host platform (%s) and no specific platform was requested",
-		platforms.FormatAll(is), platforms.FormatAll(want))}, nil
+	return nil
 }
 
 // missingPlatform is the error of an image that is here for others only.

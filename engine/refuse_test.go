@@ -67,6 +67,8 @@ func TestOnlyAMissingImageIsNotFound(t *testing.T) {
 func TestPlatformOfTheImage(t *testing.T) {
 	own := platforms.DefaultSpec()
 	mine, other := &ctd.Image{OS: own.OS, Architecture: own.Architecture}, &ctd.Image{OS: "linux", Architecture: "s390x"}
+	both := *mine
+	both.Platforms = []*ctd.Image{mine, other}
 	for name, c := range map[string]struct {
 		img     *ctd.Image
 		asked   string
@@ -79,8 +81,18 @@ func TestPlatformOfTheImage(t *testing.T) {
 		"other for own":    {other, platforms.Format(own), false, true},
 		"other, asked for": {other, "linux/s390x", false, false},
 		"it does not say":  {&ctd.Image{}, platforms.Format(own), false, false},
+		"both":             {&both, "", false, false},
+		"other of both":    {&both, "linux/s390x", false, false},
+		"a third":          {&both, "linux/riscv64", false, true},
 	} {
-		warnings, err := checkImagePlatform(c.img, "x", c.asked)
+		img, err := runnable(c.img, "x", c.asked)
+		var warnings []string
+		if err == nil {
+			warnings = foreignPlatform(img, c.asked)
+			if is := img.Platform().Architecture; c.asked == "linux/s390x" && is != "s390x" {
+				t.Errorf("%s: got the image for %s", name, is)
+			}
+		}
 		if len(warnings) > 0 != c.warns || errdefs.IsNotFound(err) != c.refused || err != nil && !c.refused {
 			t.Errorf("%s: %q, %v", name, warnings, err)
 		}
