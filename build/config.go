@@ -39,6 +39,8 @@ type Config struct {
 	// HostGateway are this host's addresses as steps see it.
 	HostGateway []netip.Addr
 	Version     string
+	// Compress makes layers; nil leaves it to BuildKit.
+	Compress Compressor
 }
 
 // Network gives steps that RUN a network of their own.

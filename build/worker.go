@@ -36,7 +36,8 @@ import (
 // that buildx asks a Docker engine for.
 type worker struct {
 	*base.Worker
-	made func(digest string, names []string) string
+	made     func(digest string, names []string) string
+	compress Compressor
 }
 
 // exporterMoby is what clients of a Docker engine name its image store.
@@ -44,11 +45,15 @@ type worker struct {
 const exporterMoby = "moby"
 
 func (w worker) Exporter(name string, sm *session.Manager) (exporter.Exporter, error) {
-	if name != exporterMoby {
-		return w.Worker.Exporter(name, sm)
+	switch name {
+	case client.ExporterImage, client.ExporterOCI, client.ExporterDocker:
+		e, err := w.Worker.Exporter(name, sm)
+		return compressing{e, w.compress}, err
+	case exporterMoby:
+		e, err := w.Worker.Exporter(client.ExporterImage, sm)
+		return imageStore{compressing{e, w.compress}, w.made}, err
 	}
-	e, err := w.Worker.Exporter(client.ExporterImage, sm)
-	return imageStore{e, w.made}, err
+	return w.Worker.Exporter(name, sm)
 }
 
 // imageStore exports into the image store: images are unpacked, so that
@@ -159,7 +164,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		md.Close()
 		return nil, err
 	}
-	return &worker{w, cfg.Made}, nil
+	return &worker{w, cfg.Made, cfg.Compress}, nil
 }
 
 // minCache is how many bytes are kept at least if nobody limits them; else it is

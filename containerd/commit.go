@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/rootfs"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/errdefs"
 	imagespec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
@@ -89,7 +90,8 @@ func (r *Runtime) commit(ctx context.Context, o CommitOptions, base *Image) (tar
 
 // changes writes what a container changed as a layer.
 func (r *Runtime) changes(ctx context.Context, key string) (layer ocispec.Descriptor, diffID digest.Digest, err error) {
-	layer, err = rootfs.CreateDiff(ctx, key, r.snapshots(), r.client.DiffService(), diff.WithMediaType(ocispec.MediaTypeImageLayerGzip))
+	differ := walking.NewWalkingDiff(r.client.ContentStore())
+	layer, err = rootfs.CreateDiff(ctx, key, r.snapshots(), differ, diff.WithMediaType(ocispec.MediaTypeImageLayerGzip), diff.WithCompressor(compressor))
 	if err != nil {
 		return layer, "", fmt.Errorf("its changes: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"gantry/build"
+	"gantry/containerd"
 	"gantry/network"
 
 	"github.com/containerd/errdefs"
@@ -41,6 +42,7 @@ func (e *Engine) builder() (*build.Builder, error) {
 		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
 		Images: e.rt.ImageStore(), Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, HostGateway: gateways, Version: e.cfg.Version,
+		Compress: containerd.Gzip,
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {
 		return nil, fmt.Errorf("start BuildKit: %w", err)
