@@ -98,6 +98,9 @@ func (c Classic) request() (*controlapi.SolveRequest, error) {
 	default:
 		return nil, fmt.Errorf("network mode %q is not supported in builds: use default, host or none: %w", c.Network, errdefs.ErrInvalidArgument)
 	}
+	if inline := c.Args["BUILDKIT_INLINE_CACHE"]; inline != nil {
+		req.Cache.Exports = cacheOptions(WithInline(nil, *inline))
+	}
 	for _, ref := range c.CacheFrom {
 		req.Cache.Imports = append(req.Cache.Imports, &controlapi.CacheOptionsEntry{Type: "registry", Attrs: map[string]string{"ref": ref}})
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,10 +34,21 @@ type Request struct {
 	Entitlements       []string
 }
 
-// Cache is where steps' results are taken from or put.
+// Cache is where steps' results are taken from or put. Directories are the
+// client's: its session has them.
 type Cache struct {
-	Type  string // registry, inline
+	Type  string // registry, local, inline
 	Attrs map[string]string
+}
+
+// WithInline adds a cache within the image, if the argument
+// BUILDKIT_INLINE_CACHE says so. Source: buildx.
+func WithInline(list []Cache, argument string) []Cache {
+	on, err := strconv.ParseBool(argument)
+	if err != nil || !on || slices.ContainsFunc(list, func(c Cache) bool { return c.Type == "inline" }) {
+		return list
+	}
+	return append(list, Cache{Type: "inline", Attrs: map[string]string{}})
 }
 
 // Solve builds an image into the image store. It returns when nothing of the

@@ -2,11 +2,10 @@ package engine
 
 import (
 	"context"
-	"encoding/csv"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gantry/build"
@@ -73,13 +72,7 @@ func buildRequest(a scheduler.BuildImage) (build.Request, error) {
 	if b.ShmSize > 0 {
 		attrs["shm-size"] = fmt.Sprint(b.ShmSize)
 	}
-	switch b.Provenance {
-	case "", "false":
-	case "true":
-		attrs["attest:provenance"] = "mode=min"
-	default:
-		attrs["attest:provenance"] = b.Provenance
-	}
+	attest(b, attrs)
 	if b.Network == "host" && !slices.Contains(r.Entitlements, "network.host") {
 		r.Entitlements = append(r.Entitlements, "network.host")
 	}
@@ -87,13 +80,26 @@ func buildRequest(a scheduler.BuildImage) (build.Request, error) {
 		r.Entitlements = append(r.Entitlements, "security.insecure")
 	}
 	var err error
-	if r.CacheFrom, err = cacheEntries("cache_from", b.CacheFrom); err != nil {
+	if r.CacheFrom, err = caches("cache_from", b.CacheFrom, project.ReadCacheFrom); err != nil {
 		return r, err
 	}
-	if r.CacheTo, err = cacheEntries("cache_to", b.CacheTo); err != nil {
+	if r.CacheTo, err = caches("cache_to", b.CacheTo, project.ReadCacheTo); err != nil {
 		return r, err
 	}
+	r.CacheTo = build.WithInline(r.CacheTo, b.Args["BUILDKIT_INLINE_CACHE"])
 	return r, nil
+}
+
+// attest asks for what is said of the image beside it. Source: buildx, which
+// means the least by true.
+func attest(b *project.Build, attrs map[string]string) {
+	for kind, a := range map[string]struct{ value, yes string }{"provenance": {b.Provenance, "mode=min"}, "sbom": {b.SBOM, ""}} {
+		if on, err := strconv.ParseBool(a.value); err == nil && on {
+			attrs["attest:"+kind] = a.yes
+		} else if err != nil && a.value != "" {
+			attrs["attest:"+kind] = a.value
+		}
+	}
 }
 
 // buildFiles says where context and Dockerfile come from.
@@ -112,30 +118,17 @@ func buildFiles(b *project.Build, attrs map[string]string) {
 	}
 }
 
-// cacheEntries reads caches as docker build takes them: KEY=VALUE,… or a
-// reference.
-func cacheEntries(key string, list []string) ([]build.Cache, error) {
+// caches reads those of a build.
+func caches(key string, list []string, read func(string) ([]project.Cache, error)) ([]build.Cache, error) {
 	var out []build.Cache
 	for _, text := range list {
-		if !strings.Contains(text, "=") {
-			out = append(out, build.Cache{Type: "registry", Attrs: map[string]string{"ref": text}})
-			continue
-		}
-		fields, err := csv.NewReader(strings.NewReader(text)).Read()
+		read, err := read(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w: %w", key, text, err, errdefs.ErrInvalidArgument)
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		attrs := map[string]string{}
-		for _, f := range fields {
-			k, v, ok := strings.Cut(f, "=")
-			if !ok {
-				return nil, fmt.Errorf("%s %q: %q is not KEY=VALUE: %w", key, text, f, errdefs.ErrInvalidArgument)
-			}
-			attrs[strings.ToLower(k)] = v
+		for _, c := range read {
+			out = append(out, build.Cache(c))
 		}
-		entry := build.Cache{Type: attrs["type"], Attrs: maps.Clone(attrs)}
-		delete(entry.Attrs, "type")
-		out = append(out, entry)
 	}
 	return out, nil
 }

@@ -57,7 +57,7 @@ func TestBuildRequestRefusesWhatWouldGoWrong(t *testing.T) {
 	if _, err := buildRequest(scheduler.BuildImage{Own: []string{"base"}, Build: project.Build{Context: "/x", Pull: true, Contexts: map[string]string{"base": "docker-image://base"}}}); !errdefs.IsNotImplemented(err) {
 		t.Errorf("pull with an image to begin with: %v", err)
 	}
-	if _, err := cacheEntries("cache_to", []string{"type=registry,ref"}); !errdefs.IsInvalidArgument(err) {
+	if _, err := caches("cache_to", []string{"type=registry,ref"}, project.ReadCacheTo); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("malformed cache: %v", err)
 	}
 }

@@ -127,7 +127,7 @@ func (t *translator) build(s types.ServiceConfig) *Build {
 	}
 	b := &Build{
 		Context: in.Context, DockerfileInline: in.DockerfileInline, Args: t.buildArgs(in), Target: in.Target,
-		CacheFrom: in.CacheFrom, CacheTo: in.CacheTo, NoCache: in.NoCache, NoCacheFilter: in.NoCacheFilter, Pull: in.Pull,
+		CacheFrom: t.caches(s, "cache_from", in.CacheFrom, ReadCacheFrom), CacheTo: t.caches(s, "cache_to", in.CacheTo, ReadCacheTo), NoCache: in.NoCache, NoCacheFilter: in.NoCacheFilter, Pull: in.Pull,
 		Labels: nonEmpty(in.Labels), Tags: in.Tags, Contexts: nonEmpty(in.AdditionalContexts), ShmSize: int64(in.ShmSize),
 		Entitlements: in.Entitlements, Privileged: in.Privileged, Provenance: in.Provenance, SBOM: in.SBOM,
 		Platforms: in.Platforms, Network: in.Network,
@@ -166,6 +166,25 @@ func (t *translator) build(s types.ServiceConfig) *Build {
 	t.buildSecrets(s, b)
 	t.checkBuild(s, b)
 	return b
+}
+
+// caches makes the directories of local ones absolute.
+func (t *translator) caches(s types.ServiceConfig, key string, list []string, read func(string) ([]Cache, error)) (out []string) {
+	for i, text := range list {
+		read, err := read(text)
+		if err != nil {
+			t.problem(s, []string{"build", key, fmt.Sprint(i)}, "%v", err)
+			continue
+		}
+		for _, c := range read {
+			if c.Dir() != "" {
+				c.within(t.model.WorkingDir)
+				text = c.String()
+			}
+		}
+		out = append(out, text)
+	}
+	return out
 }
 
 // buildArgs leaves out those without a value here, so that the Dockerfile's
@@ -243,32 +262,11 @@ func (t *translator) checkBuild(s types.ServiceConfig, b *Build) {
 			t.problem(s, []string{"build", "additional_contexts", name}, "oci-layout:// is not supported: load the image and use docker-image://")
 		}
 	}
-	for key, list := range map[string][]string{"cache_from": b.CacheFrom, "cache_to": b.CacheTo} {
-		for i, c := range list {
-			if kind := cacheType(c); kind != "registry" && kind != "inline" {
-				t.problem(s, []string{"build", key, fmt.Sprint(i)}, "cache type %q is not supported: use registry or inline", kind)
-			}
-		}
-	}
 	for i, e := range b.Entitlements {
 		if e != "network.host" && e != "security.insecure" {
 			t.problem(s, []string{"build", "entitlements", fmt.Sprint(i)}, "entitlement %q is not supported: use network.host or security.insecure", e)
 		}
 	}
-}
-
-// cacheType is the type of a cache as docker build takes it: a bare reference
-// is one in a registry.
-func cacheType(c string) string {
-	if !strings.Contains(c, "=") {
-		return "registry"
-	}
-	for field := range strings.SplitSeq(c, ",") {
-		if kind, ok := strings.CutPrefix(field, "type="); ok {
-			return kind
-		}
-	}
-	return ""
 }
 
 // builds finds images that two services would build differently under one
@@ -311,11 +309,3 @@ func (c *projectCheck) buildCycle(s *Service, path []string) []string {
 
 // limitIsolation accepts what Linux has.
 var limitIsolation = oneOf(windowsOnly, "default")
-
-// limitSBOM accepts what needs no scanner's image.
-func limitSBOM(v string) string {
-	if v == "" || v == "false" {
-		return ""
-	}
-	return fmt.Sprintf("%q is not supported: a scanner would be pulled and run; remove it", v)
-}

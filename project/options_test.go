@@ -139,7 +139,7 @@ services:
   web:
     image: nginx:${TAG:-1}
     command: echo $$HOME
-    build: {context: ., sbom: "true"}
+    build: {context: ., isolation: hyperv}
     profiles: [dev]
     networks: [front]
     volumes: [data:/data]

@@ -60,6 +60,9 @@ func doBuilding[O any](ctx context.Context, c *cli, t target, v client.Verb, ser
 	if cause := context.Cause(s.ctx); cause != nil && ctx.Err() == nil {
 		return cause
 	}
+	if kept := s.keepCaches(); err == nil {
+		err = kept
+	}
 	return err
 }
 

@@ -53,8 +53,6 @@ func runBuild(ctx context.Context, c *cli, o *buildOptions, services []string) e
 	switch {
 	case o.print:
 		return usagef("--print is not supported: there is no bake file here; use gantry config")
-	case o.sbom != "" && o.sbom != "false":
-		return usagef("--sbom is not supported: a scanner would be pulled and run")
 	case o.check:
 		return usagef("--check is not supported yet: use gantry image build --check")
 	}
@@ -122,6 +120,9 @@ func (o *buildOptions) apply(p *project.Project) error {
 		b.NoCache, b.Pull = b.NoCache || o.noCache, b.Pull || o.pull
 		if o.provenance != "" {
 			b.Provenance = o.provenance
+		}
+		if o.sbom != "" {
+			b.SBOM = o.sbom
 		}
 		for _, arg := range o.args {
 			k, v, given := strings.Cut(arg, "=")

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -53,6 +54,7 @@ type held struct {
 	build   *project.Build
 	dirs    map[string]string // the host's directories, by the name that BuildKit asks for
 	inline  map[string]string // inline Dockerfiles, likewise
+	caches  localCaches
 }
 
 // sessions prepares those of a project. What uses them runs in their context,
@@ -81,6 +83,9 @@ func (c *cli) sessions(ctx context.Context, p *project.Project) (*sessions, erro
 			shared[string(key)], s.held = h, append(s.held, h)
 		}
 		h.add(build)
+		if err := h.caches.open(build, c.err); err != nil {
+			return nil, fmt.Errorf("service %q: %w", name, err)
+		}
 		s.ids[name] = h.ID()
 	}
 	return s, nil
@@ -171,6 +176,9 @@ func (h *held) provide(auth session.Attachable) error {
 	}
 	h.Allow(filesync.NewFSSyncProvider(dirs))
 	h.Allow(auth)
+	if a := h.caches.attachable(); a != nil {
+		h.Allow(a)
+	}
 	if len(h.build.Secrets) > 0 {
 		h.Allow(secretsprovider.NewSecretProvider(secretFiles(h.build.Secrets)))
 	}
@@ -208,6 +216,15 @@ func (s secretFiles) GetSecret(_ context.Context, id string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("secret %q: %w", id, secrets.ErrNotFound)
+}
+
+// keepCaches completes the directories that builds have put their results into.
+func (s *sessions) keepCaches() error {
+	var errs []error
+	for _, h := range s.held {
+		errs = append(errs, h.caches.name())
+	}
+	return errors.Join(errs...)
 }
 
 // close ends the sessions.

@@ -17,13 +17,18 @@ import (
 // address. A user makes it ask for a login.
 func Registry(t testing.TB, user, password string) string {
 	t.Helper()
+	return RegistryIn(t, t.TempDir(), user, password)
+}
+
+// RegistryIn is Registry with a directory for all that it keeps.
+func RegistryIn(t testing.TB, dir, user, password string) string {
+	t.Helper()
 	must := func(err error) {
 		if err != nil {
 			t.Helper()
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	addr := l.Addr().String()

@@ -1,76 +1,49 @@
 package docker
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
+
+	"gantry/build"
+	"gantry/project"
 
 	buildkit "github.com/moby/buildkit/client"
 	"github.com/tonistiigi/go-csvvalue"
 )
 
-// caches say where steps' results are taken from and put. Source: buildx,
-// --cache-from and --cache-to.
-func caches(o *buildOptions, s *buildkit.SolveOpt) (err error) {
-	if s.CacheImports, err = parseCaches("--cache-from", o.cacheFrom); err != nil {
+// caches say where steps' results are taken from and put.
+func caches(o *buildOptions, s *buildkit.SolveOpt) error {
+	from, err := readCaches("--cache-from", o.cacheFrom, project.ReadCacheFrom)
+	if err != nil {
 		return err
 	}
-	for _, c := range s.CacheImports {
-		if c.Type == "inline" {
-			return errors.New("--cache-from type=inline: use type=registry with the image that has the cache in it")
-		}
-	}
-	if s.CacheExports, err = parseCaches("--cache-to", o.cacheTo); err != nil {
+	to, err := readCaches("--cache-to", o.cacheTo, project.ReadCacheTo)
+	if err != nil {
 		return err
 	}
-	for _, c := range s.CacheExports {
-		if mode := c.Attrs["mode"]; mode != "" && mode != "min" && mode != "max" {
-			return fmt.Errorf("--cache-to mode=%s: use min or max", mode)
-		}
+	for _, c := range from {
+		s.CacheImports = append(s.CacheImports, buildkit.CacheOptionsEntry(c))
 	}
-	if inline, err := strconv.ParseBool(s.FrontendAttrs["build-arg:BUILDKIT_INLINE_CACHE"]); err == nil && inline &&
-		!slices.ContainsFunc(s.CacheExports, func(c buildkit.CacheOptionsEntry) bool { return c.Type == "inline" }) {
-		s.CacheExports = append(s.CacheExports, buildkit.CacheOptionsEntry{Type: "inline", Attrs: map[string]string{}})
+	for _, c := range build.WithInline(to, s.FrontendAttrs["build-arg:BUILDKIT_INLINE_CACHE"]) {
+		s.CacheExports = append(s.CacheExports, buildkit.CacheOptionsEntry(c))
 	}
 	return nil
 }
 
-// parseCaches reads KEY=VALUE,…, or references of images.
-func parseCaches(flag string, list []string) (out []buildkit.CacheOptionsEntry, err error) {
-	for _, text := range list {
+func readCaches(flag string, texts []string, read func(string) ([]project.Cache, error)) (out []build.Cache, err error) {
+	for _, text := range texts {
 		if text == "" {
 			continue
 		}
-		fields, err := csvvalue.Fields(text, nil)
+		list, err := read(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", flag, text, err)
+			return nil, fmt.Errorf("%s: %w", flag, err)
 		}
-		if !strings.Contains(text, "=") {
-			for _, ref := range fields {
-				out = append(out, buildkit.CacheOptionsEntry{Type: "registry", Attrs: map[string]string{"ref": ref}})
-			}
-			continue
+		for _, c := range list {
+			out = append(out, build.Cache(c))
 		}
-		c := buildkit.CacheOptionsEntry{}
-		if c.Attrs, err = attributes(fields); err != nil {
-			return nil, fmt.Errorf("%s %q: %w", flag, text, err)
-		}
-		c.Type = c.Attrs["type"]
-		delete(c.Attrs, "type")
-		needed := map[string]string{"registry": "ref", "local": map[string]string{"--cache-from": "src", "--cache-to": "dest"}[flag], "inline": ""}
-		key, known := needed[c.Type]
-		switch {
-		case c.Type == "":
-			return nil, fmt.Errorf("%s %q: type required", flag, text)
-		case !known:
-			return nil, fmt.Errorf("%s %q: cache type %q is not supported: use registry, local or inline", flag, text, c.Type)
-		case key != "" && c.Attrs[key] == "":
-			return nil, fmt.Errorf("%s %q: %s is required for type=%s", flag, text, key, c.Type)
-		}
-		out = append(out, c)
 	}
 	return out, nil
 }
