@@ -16,14 +16,16 @@ import (
 // gateways are what "host-gateway" stands for.
 func builtIn(gateways []netip.Addr) client.BuildFunc {
 	return func(ctx context.Context, c client.Client) (*client.Result, error) {
-		f := &forwarding{Client: c}
-		if c.BuildOpts().Opts[optTrim] != "" {
-			var err error
-			if f.options, f.inputs, err = trim(ctx, c); err != nil {
+		f := &forwarding{Client: c, options: gatewayHosts(c.BuildOpts().Opts, gateways)}
+		if f.options[optTrim] != "" {
+			options, inputs, err := trim(ctx, f)
+			if err != nil {
 				return nil, err
 			}
+			if options != nil {
+				f.options, f.inputs = options, inputs
+			}
 		}
-		f.options = gatewayHosts(f.BuildOpts().Opts, gateways)
 		return dockerfile.Build(ctx, f)
 	}
 }
