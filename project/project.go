@@ -69,6 +69,7 @@ type Service struct {
 	Networks      []Attachment         `json:"networks,omitempty"` // highest priority first, then by key
 	PostStart     []Hook               `json:"postStart,omitempty"`
 	PreStop       []Hook               `json:"preStop,omitempty"`
+	Watch         []Watch              `json:"-"`                   // what changes of files lead to
 	Quiet         bool                 `json:"quiet,omitempty"`     // attach: false
 	DependsOn     []Dependency         `json:"dependsOn,omitempty"` // sorted by service; includes those implied by service: modes and volumes_from
 	Hash          string               `json:"hash"`                // of all that makes a running container out of date, the content of Files excepted; not of replicas, pull policy or depends_on

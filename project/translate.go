@@ -90,6 +90,7 @@ func (t *translator) service(s types.ServiceConfig) Service {
 		Build:         t.build(s),
 		PostStart:     t.hooks(s, "post_start", s.PostStart),
 		PreStop:       t.hooks(s, "pre_stop", s.PreStop),
+		Watch:         t.watches(s),
 		Quiet:         s.Attach != nil && !*s.Attach,
 	}
 	if out.Image == "" { // what is built has this name, as Docker Compose has it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -37,12 +38,14 @@ type attached struct {
 	settled  atomic.Bool // nothing is started any more: the end of all is the end
 	recheck  chan struct{}
 	abort    chan struct{} // a container ended, and that ends all
+	watcher  *watcher      // of --watch, else nil
+	busy     atomic.Int32  // what a change of files leads to is being done
 
 	mu   sync.Mutex
 	code int // what to end with
 	over bool
 	due  map[string]int  // starts by service that the daemon told of, and that are not seen yet
-	gone map[string]int  // ends by container that up has brought about, and that are not seen yet
+	gone map[string]int  // ends by container's short name that up or a change of files has brought about, and that are not seen yet
 	seen map[string]bool // IDs of containers whose start was seen
 	want []string        // IDs of containers whose start must have been
 }
@@ -74,7 +77,30 @@ func runAttached(ctx context.Context, c *cli, t target, services []string, o *up
 		a.printer.Announce(name)
 	}
 	defer a.stage.close()
+	if o.watch {
+		if err := a.watch(services); err != nil {
+			return err
+		}
+		defer a.watcher.close()
+	}
 	return a.run(ctx)
+}
+
+// watch begins to note changes of files; they are acted on when all is up.
+func (a *attached) watch(services []string) (err error) {
+	if a.watcher, err = newWatcher(a.c, a.t, services); err != nil {
+		return err
+	}
+	a.t = a.t.building(a.watcher.rules)
+	a.watcher.prune, a.watcher.out = true, a.stage.writer(a.c.err)
+	a.watcher.show = func() progress.Display {
+		return counting{progress.New(progress.Options{Mode: progress.Quiet, Out: io.Discard}), a}
+	}
+	a.watcher.doing = func() func() {
+		a.busy.Add(1)
+		return func() { a.busy.Add(-1); a.settle() }
+	}
+	return nil
 }
 
 // expected are the names, as logs show them, that services will have.
@@ -123,11 +149,15 @@ func (a *attached) run(ctx context.Context) error {
 		d := counting{&telling{Display: a.stage.open(!a.o.quietPull), quietBuild: a.o.quietBuild}, a}
 		started <- doBuilding(starting, a.c, a.t, client.VerbUp, a.services, d, a.o.with)
 	}()
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	watched := make(chan error, 1)
 	stopping := 0 // how often it was asked for
 	stop := func(reason string) {
 		stopping++
 		a.steady.Store(true)
 		stopStarting(errInterrupted)
+		stopWatching()
 		a.stage.close()
 		fmt.Fprintln(a.c.err, reason)
 		kill := stopping > 1
@@ -135,6 +165,10 @@ func (a *attached) run(ctx context.Context) error {
 	}
 	for {
 		select {
+		case err := <-watched:
+			if stopping == 0 {
+				return err
+			}
 		case err := <-started:
 			started = nil
 			if stopping > 0 {
@@ -145,6 +179,9 @@ func (a *attached) run(ctx context.Context) error {
 				return err
 			}
 			a.steady.Store(true)
+			if a.watcher != nil {
+				go func() { watched <- a.watcher.run(watching) }()
+			}
 			a.settle()
 		case err := <-followed:
 			return a.result(err)
@@ -211,7 +248,7 @@ func (a *attached) shown(t logs.Target) bool {
 
 // exited tells of a container's end, and decides whether it is everybody's.
 func (a *attached) exited(e logs.Exit) {
-	if a.replaced(e.ID) {
+	if a.replaced(e.Target) {
 		return
 	}
 	text := fmt.Sprintf("exited with code %d", e.Code)
@@ -287,7 +324,9 @@ func (d counting) Event(e scheduler.Event) {
 		case e.Verb == "start" && e.Status == scheduler.StatusDone:
 			d.a.count(d.a.due, e.Service, 1)
 		case (e.Verb == "stop" || e.Verb == "kill" || e.Verb == "restart") && e.Status == scheduler.StatusStarted:
-			d.a.count(d.a.gone, e.Name, 1)
+			d.a.count(d.a.gone, shortName(e.Name, d.a.t.name), 1)
+		case e.Verb == "restart" && e.Status == scheduler.StatusDone:
+			d.a.count(d.a.due, e.Service, 1)
 		}
 	}
 	d.Display.Event(e)
@@ -299,17 +338,19 @@ func (a *attached) count(of map[string]int, name string, by int) {
 	of[name] += by
 }
 
-// replaced says that an end is up's own doing: that of a container which was
-// there before and has not been seen to start since. Its event may come before
-// up's, or after up is done.
-func (a *attached) replaced(id string) bool {
-	name, before := a.backend.before(id)
-	if !before {
-		return false
+// replaced says that an end is up's own doing, or that of a change of files: that
+// of a container which was there before and has not been seen to start since. Its
+// event may come before up's, or after up is done.
+func (a *attached) replaced(t logs.Target) bool {
+	name, before := a.backend.before(t.ID)
+	if name = shortName(name, a.t.name); !before {
+		if name = t.Name; a.watcher == nil {
+			return false
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if (a.steady.Load() || a.seen[id]) && a.gone[name] <= 0 {
+	if (!before || a.steady.Load() || a.seen[t.ID]) && a.gone[name] <= 0 {
 		return false
 	}
 	a.gone[name]--
@@ -350,5 +391,5 @@ func (a *attached) idle() bool {
 			return false
 		}
 	}
-	return a.settled.Load()
+	return a.settled.Load() && a.busy.Load() == 0
 }

@@ -42,8 +42,8 @@ func newTestCLI(t *testing.T) (c *cli, out, errs *buffer) {
 }
 
 // composeFlags are Docker Compose's flags by verb: NAME, NAME/SHORTHAND, with
-// =DEFAULT where that is not the zero value. What builds, watches or publishes
-// images is not there: Gantry does not do it.
+// =DEFAULT where that is not the zero value. What publishes compose
+// files is not there: Gantry does not do it.
 // Source: docker compose VERB --help, version 2.40.
 var composeFlags = map[string]string{
 	"attach":  "detach-keys=ctrl-p,ctrl-q index no-stdin sig-proxy=true",
@@ -74,10 +74,11 @@ var composeFlags = map[string]string{
 	"top":     "",
 	"unpause": "",
 	"up": "abort-on-container-exit abort-on-container-failure always-recreate-deps attach attach-dependencies build detach/d exit-code-from force-recreate menu " +
-		"no-attach no-build no-color no-deps no-log-prefix no-recreate no-start pull=policy quiet-build quiet-pull remove-orphans renew-anon-volumes/V scale timeout/t timestamps wait wait-timeout yes/y",
+		"no-attach no-build no-color no-deps no-log-prefix no-recreate no-start pull=policy quiet-build quiet-pull remove-orphans renew-anon-volumes/V scale timeout/t timestamps wait wait-timeout watch/w yes/y",
 	"version": "format/f short",
 	"volumes": "format=table quiet/q",
 	"wait":    "down-project",
+	"watch":   "no-up prune=true quiet",
 }
 
 func describe(f *pflag.Flag) string {
@@ -184,6 +185,8 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{"port web", 16, "takes [OPTIONS] SERVICE PRIVATE_PORT"},
 		{"logs --tail few", 16, "invalid --tail"},
 		{"logs --since yesterday", 16, "invalid --since"},
+		{"up -d --watch", 16, "cannot be combined"},
+		{"-f DIR/ok.yaml watch", 1, "none of the selected services is configured for watch"},
 		{"up -d --abort-on-container-exit", 16, "cannot be combined"},
 		{"up --force-recreate --no-recreate", 16, "incompatible"},
 		{"up --scale web", 16, "SERVICE=NUM"},

@@ -25,6 +25,7 @@ type upOptions struct {
 	noLogPrefix             bool
 	noColor                 bool
 	menu                    bool
+	watch                   bool
 }
 
 func newUpCommand(c *cli) *cobra.Command {
@@ -52,6 +53,7 @@ func newUpCommand(c *cli) *cobra.Command {
 	f.BoolVar(&o.noColor, "no-color", false, "Produce monochrome output")
 	f.BoolVar(&o.menu, "menu", false, "Enable interactive shortcuts when running attached. Has no effect here.")
 	f.MarkHidden("menu")
+	f.BoolVarP(&o.watch, "watch", "w", false, "Watch source code and rebuild/refresh containers when files are updated.")
 	for _, name := range []string{"exit-code-from", "attach", "no-attach"} {
 		cmd.RegisterFlagCompletionFunc(name, c.serviceNames)
 	}
@@ -106,6 +108,8 @@ func (o *upOptions) check(c *cli) error {
 		return usagef("--wait cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --exit-code-from, --attach or --attach-dependencies")
 	case o.detach && attachFlags:
 		return usagef("--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --exit-code-from, --attach or --attach-dependencies")
+	case o.watch && (o.detach || o.Wait || o.noStart):
+		return usagef("--watch cannot be combined with --detach, --wait or --no-start")
 	case o.abortOnContainerExit && o.abortOnContainerFailure:
 		return usagef("--abort-on-container-exit and --abort-on-container-failure are incompatible")
 	case o.AlwaysRecreateDeps && o.NoRecreate:

@@ -1,0 +1,106 @@
+package watch
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Archive writes what copies bring as a tar archive for the container's root,
+// and returns the targets of what is no more on the host. Files are root's, as
+// those that builds copy.
+func Archive(w io.Writer, copies []Copy) (gone []string, err error) {
+	archive := tar.NewWriter(w)
+	for _, c := range copies {
+		err := filepath.WalkDir(c.Host, func(file string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				if file == c.Host {
+					gone = append(gone, c.Target)
+				}
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return c.put(archive, file, d)
+		})
+		if err != nil {
+			return gone, fmt.Errorf("copy %q: %w", c.Host, err)
+		}
+	}
+	return gone, archive.Close()
+}
+
+func (c Copy) put(archive *tar.Writer, file string, d fs.DirEntry) error {
+	if d.IsDir() {
+		if c.Rule.Skips(file) {
+			return filepath.SkipDir
+		}
+		// others are made on the way; one that is there keeps owner and mode
+		if entries, err := os.ReadDir(file); err != nil || len(entries) > 0 || file == c.Rule.Path {
+			return nil
+		}
+	} else if !d.Type().IsRegular() && d.Type() != fs.ModeSymlink {
+		return nil
+	}
+	target, ok := c.Rule.Match(file)
+	if !ok {
+		return nil
+	}
+	return put(archive, file, strings.TrimPrefix(path.Clean(target), "/"))
+}
+
+// put adds a file; one that goes away meanwhile is told of by its own event.
+func put(archive *tar.Writer, file, name string) error {
+	info, err := os.Lstat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var link string
+	var content *os.File
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		link, err = os.Readlink(file)
+	case info.Mode().IsRegular():
+		if content, err = os.Open(file); err == nil {
+			defer content.Close()
+			info, err = content.Stat()
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Uid, h.Gid, h.Uname, h.Gname = name, 0, 0, "", ""
+	if err := archive.WriteHeader(h); err != nil || content == nil {
+		return err
+	}
+	// it may be growing or shrinking while it is read
+	n, err := io.CopyN(archive, content, h.Size)
+	if errors.Is(err, io.EOF) {
+		_, err = io.CopyN(archive, zeros{}, h.Size-n)
+	}
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
