@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 
 	api "gantry/api/client"
 
@@ -47,6 +48,8 @@ func (f *Front) buildCommand() *cobra.Command {
 		Use:   "build [OPTIONS] PATH | URL | -",
 		Short: "Build an image from a Dockerfile",
 		Args:  cli.ExactArgs(1),
+
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.given = cmd.Flags().Changed
 			return f.build(cmd.Context(), &o, args[0])
@@ -138,10 +141,27 @@ func (f *Front) explainBuild(ctx context.Context, err error) error {
 		s.Print(f.Err)
 	}
 	err = fmt.Errorf("ERROR: failed to build: %w", err)
-	if text := api.WithAdvice(err.Error()); text != err.Error() {
+	if text := api.WithAdvice(err.Error()) + advice(err.Error()); text != err.Error() {
 		return errors.New(text)
 	}
 	return err
+}
+
+// What BuildKit refuses for want of a flag.
+var (
+	notAllowed = regexp.MustCompile(`(network\.host|security\.insecure) is not allowed$`)
+	noAgent    = regexp.MustCompile(`no SSH key "(.*)" forwarded from the client`)
+)
+
+// advice is which flag an error asks for, "" for none.
+func advice(text string) string {
+	if m := notAllowed.FindStringSubmatch(text); m != nil {
+		return ": if you trust the Dockerfile, use --allow " + m[1]
+	}
+	if m := noAgent.FindStringSubmatch(text); m != nil {
+		return ": use --ssh " + firstNonEmpty(m[1], "default")
+	}
+	return ""
 }
 
 // built writes what the caller asked to know of the result.
