@@ -27,6 +27,8 @@ type Config struct {
 	CgroupParent string // of the steps' cgroups
 	// Images names what is built, and has the images that builds begin with.
 	Images images.Store
+	// Dangling with @ and a digest is the name there of an image without one.
+	Dangling string
 	// Made is called with each image that a build has put there: its digest and
 	// its complete names. It returns the image's ID there, or "" for one that
 	// was not kept.

@@ -2,10 +2,54 @@ package build
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
 
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/exporter"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 )
+
+// imageStore exports into the image store: images are unpacked, so that
+// containers of them start at once, and have a name even if nobody gave one.
+type imageStore struct {
+	exporter.Exporter
+	made     func(digest string, names []string) string
+	dangling string
+}
+
+func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
+	attrs = maps.Clone(attrs)
+	if attrs == nil {
+		attrs = map[string]string{}
+	}
+	var names []string
+	for name := range strings.SplitSeq(attrs["name"], ",") {
+		if name == "" {
+			continue
+		}
+		ref, err := reference.ParseNormalizedNamed(name)
+		if err != nil {
+			return nil, fmt.Errorf("image name %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
+		}
+		names = append(names, reference.TagNameOnly(ref).String())
+	}
+	attrs["name"] = strings.Join(names, ",")
+	if len(names) == 0 {
+		attrs["dangling-name-prefix"] = s.dangling
+	}
+	for k, v := range map[string]string{"unpack": "true", "store": "true"} {
+		if _, given := attrs[k]; !given {
+			attrs[k] = v
+		}
+	}
+	e, err := s.Exporter.Resolve(ctx, id, attrs)
+	push, _ := strconv.ParseBool(attrs["push"])
+	return storing{e, s.made, names, push}, err
+}
 
 // storing is one export into the image store. It tells clients the image's ID,
 // as a Docker engine does, where BuildKit's exporter tells a digest that changes

@@ -3,18 +3,13 @@ package build
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	ctd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/gc"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-	"github.com/distribution/reference"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/executor/resources"
@@ -37,6 +32,7 @@ import (
 type worker struct {
 	*base.Worker
 	made     func(digest string, names []string) string
+	dangling string
 	compress Compressor
 }
 
@@ -51,50 +47,10 @@ func (w worker) Exporter(name string, sm *session.Manager) (exporter.Exporter, e
 		return compressing{e, w.compress}, err
 	case exporterMoby:
 		e, err := w.Worker.Exporter(client.ExporterImage, sm)
-		return imageStore{compressing{e, w.compress}, w.made}, err
+		return imageStore{compressing{e, w.compress}, w.made, w.dangling}, err
 	}
 	return w.Worker.Exporter(name, sm)
 }
-
-// imageStore exports into the image store: images are unpacked, so that
-// containers of them start at once, and have a name even if nobody gave one.
-type imageStore struct {
-	exporter.Exporter
-	made func(digest string, names []string) string
-}
-
-func (s imageStore) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
-	attrs = maps.Clone(attrs)
-	if attrs == nil {
-		attrs = map[string]string{}
-	}
-	var names []string
-	for name := range strings.SplitSeq(attrs["name"], ",") {
-		if name == "" {
-			continue
-		}
-		ref, err := reference.ParseNormalizedNamed(name)
-		if err != nil {
-			return nil, fmt.Errorf("image name %q: %w: %w", name, err, errdefs.ErrInvalidArgument)
-		}
-		names = append(names, reference.TagNameOnly(ref).String())
-	}
-	attrs["name"] = strings.Join(names, ",")
-	if len(names) == 0 {
-		attrs["dangling-name-prefix"] = danglingName
-	}
-	for k, v := range map[string]string{"unpack": "true", "store": "true"} {
-		if _, given := attrs[k]; !given {
-			attrs[k] = v
-		}
-	}
-	e, err := s.Exporter.Resolve(ctx, id, attrs)
-	push, _ := strconv.ParseBool(attrs["push"])
-	return storing{e, s.made, names, push}, err
-}
-
-// danglingName with the digest behind it is the name of an image without one.
-const danglingName = "moby-dangling"
 
 // newWorker is BuildKit's containerd worker, but for what a step runs in: runc
 // itself rather than a containerd task, which takes half as long.
@@ -164,7 +120,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		md.Close()
 		return nil, err
 	}
-	return &worker{w, cfg.Made, cfg.Compress}, nil
+	return &worker{w, cfg.Made, cfg.Dangling, cfg.Compress}, nil
 }
 
 // minCache is how many bytes are kept at least if nobody limits them; else it is

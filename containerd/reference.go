@@ -10,9 +10,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// danglingPrefix begins the names of images that have lost theirs. containerd
+// Dangling with @ and a digest is the name of an image without one. containerd
 // keeps an image only under a name; Docker shows these as <none>.
-const danglingPrefix = "gantry-dangling@"
+const Dangling = "gantry-dangling"
+
+const danglingPrefix = Dangling + "@"
 
 // shortID is what can be the beginning of an image's ID.
 var shortID = regexp.MustCompile(`^[0-9a-f]{1,64}$`)

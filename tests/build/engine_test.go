@@ -29,6 +29,15 @@ func TestBuildKitSpeaksAsADockerEngine(t *testing.T) {
 	if id := strings.TrimSpace(h.MustDocker("image", "inspect", "--format", "{{.Id}}", "app")); slices.ContainsFunc(ids, func(told string) bool { return told != id }) {
 		t.Errorf("the image %s was told to be %v", id, ids)
 	}
+	if _, _, err := h.solved("", files, map[string]string{"attest:provenance": "mode=min"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.MustDocker("image", "inspect", "--format", "{{.RepoTags}} {{len .RepoDigests}}", "app"); got != "[app:latest other:latest] 2\n" {
+		t.Errorf("after a build without a name: %s", got)
+	}
+	if got := h.MustDocker("images", "--format", "{{.Repository}}"); strings.Contains(got, "dangling") || strings.Contains(got, "none") {
+		t.Errorf("there are %q", got)
+	}
 	workers, err := h.ListWorkers(h.ctx)
 	if err != nil || len(workers) != 1 {
 		t.Fatalf("%v %v", workers, err)
