@@ -3,11 +3,13 @@ package build
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/moby/buildkit/util/resolver"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 )
@@ -21,7 +23,9 @@ func newServer(namespace string) *grpc.Server {
 	}
 	return grpc.NewServer(
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-			return h(within(ctx), req)
+			resp, err := h(within(ctx), req)
+			forgetRegistries(err)
+			return resp, err
 		}, grpcerrors.UnaryServerInterceptor),
 		grpc.ChainStreamInterceptor(func(s any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
 			return h(s, &namespaced{ss, within(ss.Context())})
@@ -42,6 +46,15 @@ func quietLog() *log.Entry {
 		l.SetLevel(logrus.ErrorLevel)
 	}
 	return logrus.NewEntry(l).WithField("module", "buildkit")
+}
+
+// forgetRegistries makes the next build look anew for how a registry is
+// reached, if that was what a build failed of: its certificate may have been
+// put in place meanwhile, and BuildKit asks once in ten minutes.
+func forgetRegistries(err error) {
+	if err != nil && (strings.Contains(err.Error(), "x509: ") || strings.Contains(err.Error(), "tls: ")) {
+		resolver.DefaultPool.Clear()
+	}
 }
 
 type namespaced struct {

@@ -87,6 +87,7 @@ func (b *Builder) Solve(ctx context.Context, r Request, step func(name string)) 
 		Exporters: []*controlapi.Exporter{{Type: exporterMoby, Attrs: map[string]string{"name": strings.Join(r.Names, ",")}}},
 		Cache:     &controlapi.CacheOptions{Exports: cacheOptions(r.CacheTo)},
 	})
+	forgetRegistries(err)
 	if err == nil || ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx))
 	}

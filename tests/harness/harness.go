@@ -222,7 +222,10 @@ func (d *Daemon) GantryInput(dir, input string, args ...string) Result {
 func (d *Daemon) finish(cmd *exec.Cmd, input string) Result {
 	d.T.Helper()
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Stdin = &out, &errs, strings.NewReader(input)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if cmd.Stdin == nil {
+		cmd.Stdin = strings.NewReader(input)
+	}
 	if err := cmd.Start(); err != nil {
 		d.T.Fatal(err)
 	}

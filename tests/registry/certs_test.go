@@ -102,6 +102,10 @@ func TestPrivateCertificates(t *testing.T) {
 	addr := l.Addr().String()
 
 	has(t, d.FailDocker("pull", addr+"/app:1").Stderr, `registry "`+addr+`" has a certificate that is not trusted`, "certs.d/"+addr, "insecure-registries")
+	build := func() harness.Result {
+		return d.DockerInput("FROM "+addr+"/app:1\nLABEL built=here\n", "build", "--pull", "--push", "-t", addr+"/built:1", "-")
+	}
+	has(t, build().Stderr, addr, "certificate signed by unknown authority")
 	d.Write("certs.d/"+addr+"/ca.crt", pemOf("CERTIFICATE", ca.cert.Raw))
 	has(t, d.FailDocker("pull", addr+"/app:1").Stderr, addr, "certificate required")
 	user, userKey := ca.sign(&x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca.cert, ca.key)
@@ -116,6 +120,11 @@ func TestPrivateCertificates(t *testing.T) {
 	d.MustDocker("pull", addr+"/app:1")
 	d.MustDocker("tag", addr+"/app:1", addr+"/copy:1")
 	d.MustDocker("push", addr+"/copy:1")
+	if r := build(); r.Code != 0 {
+		t.Errorf("a build from it and to it: %v", r)
+	}
+	d.MustDocker("rmi", addr+"/built:1")
+	d.MustDocker("pull", addr+"/built:1")
 }
 
 // What a mirror has not comes from where it is asked for; here nothing can be
@@ -128,5 +137,9 @@ func TestMirror(t *testing.T) {
 	d.MustDocker("pull", "thing:1")
 	if out := d.MustDocker("images", "--format", "{{.Repository}}:{{.Tag}}", "thing"); out != "thing:1\n" {
 		t.Errorf("images: %q", out)
+	}
+	d.MustDocker("rmi", "thing:1")
+	if r := d.DockerInput("FROM thing:1\nLABEL built=here\n", "build", "--pull", "-t", "built", "-"); r.Code != 0 {
+		t.Errorf("a build from it: %v", r)
 	}
 }
