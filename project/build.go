@@ -307,5 +307,31 @@ func (c *projectCheck) buildCycle(s *Service, path []string) []string {
 	return nil
 }
 
+// shareBuilds gives services that use an image which another one builds that
+// build: nobody has to know which of them is asked for.
+func (p *Project) shareBuilds() {
+	builders := map[string]*Service{}
+	for i := range p.Services {
+		if s := &p.Services[i]; s.Build != nil && builders[canonical(s.Image)] == nil {
+			builders[canonical(s.Image)] = s
+		}
+	}
+	for i := range p.Services {
+		s := &p.Services[i]
+		if from := builders[canonical(s.Image)]; s.Build == nil && from != nil && s.Platform == from.Platform {
+			s.Build, s.ImageGiven = from.Build, from.ImageGiven
+		}
+	}
+}
+
+// canonical is an image's whole name; one that is malformed stays as it is.
+func canonical(image string) string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image
+	}
+	return reference.TagNameOnly(named).String()
+}
+
 // limitIsolation accepts what Linux has.
 var limitIsolation = oneOf(windowsOnly, "default")

@@ -104,3 +104,33 @@ func TestBuildProblemsNameTheirPlace(t *testing.T) {
 		})
 	}
 }
+
+func TestServicesShareTheBuildOfTheirImage(t *testing.T) {
+	dir := write(t, `-- compose.yaml --
+name: shop
+services:
+  a: {image: shop-b}
+  b: {build: .}
+  c: {image: "example.com/c:latest"}
+  d: {image: example.com/c, build: ./d}
+  e: {image: other, platform: linux/amd64}
+  f: {image: other, build: .}
+`)
+	p, _, err := tryLoad(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, s := range p.Services {
+		if s.Build != nil {
+			got[s.Name] = strings.TrimPrefix(s.Build.Context, dir)
+			if s.ImageGiven {
+				got[s.Name] += " given"
+			}
+		}
+	}
+	want := map[string]string{"a": "", "b": "", "c": "/d given", "d": "/d given", "f": " given"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

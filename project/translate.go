@@ -52,6 +52,7 @@ func translate(in *input, model, active *types.Project, s *survey) (*Project, []
 	for _, name := range active.ServiceNames() {
 		p.Services = append(p.Services, t.service(active.Services[name]))
 	}
+	p.shareBuilds()
 	return p, t.problems
 }
 

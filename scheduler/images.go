@@ -74,6 +74,22 @@ func (b *up) findImage(w *work) {
 	}
 }
 
+// shareImages has services with one image agree: what one of them has built, none
+// pulls, and all are replaced if it becomes another one.
+func (b *up) shareImages() {
+	builds := make(map[ImageQuery]string)
+	for _, w := range b.order {
+		if key := imageKey(w.svc); w.image.build != "" && builds[key] == "" {
+			builds[key] = w.image.build
+		}
+	}
+	for _, w := range b.order {
+		if cause := builds[imageKey(w.svc)]; cause != "" && w.svc.Build != nil {
+			w.image.build, w.image.newer, w.image.ask = cause, false, false
+		}
+	}
+}
+
 // pull drafts the pull or the build of a service's image, once for all that use
 // it.
 func (b *up) pull(w *work) {

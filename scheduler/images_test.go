@@ -94,3 +94,32 @@ func TestBuildsOfOneImageAreOneStep(t *testing.T) {
 		t.Error("a service without build was not refused")
 	}
 }
+
+// What one of the services that share an image has built, none pulls, and all
+// are replaced when it has become another one.
+func TestServicesThatShareAnImageAgree(t *testing.T) {
+	p := shop(service("a", image("app")), service("b", built("app"), func(s *project.Service) { s.PullPolicy = project.PullBuild }))
+	p.Services[0].Build, p.Services[0].ImageGiven, p.Services[1].ImageGiven = p.Services[1].Build, true, true
+	d := host()
+	d.Publish("app", scheduler.Image{ID: "sha256:published"})
+	o := scheduler.Options{Seed: "x", Now: time.Unix(1e9, 0)}
+	plan := func() *scheduler.Plan {
+		t.Helper()
+		plan, err := scheduler.Build(p, observe(t, d, scheduler.QueryFor(p, o)), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan
+	}
+	first := plan()
+	if text := first.String(); strings.Contains(text, "pull image") || strings.Count(text, "build image") != 1 {
+		t.Errorf("plan:\n%s", text)
+	}
+	run(t, d, first)
+	again := plan().String()
+	for _, name := range []string{"shop-a-1", "shop-b-1"} {
+		if !strings.Contains(again, "stop container "+name) || !strings.Contains(again, " if image app is not ") {
+			t.Errorf("%s would not be replaced:\n%s", name, again)
+		}
+	}
+}

@@ -175,6 +175,9 @@ func (b *up) build() (*Plan, error) {
 	b.findOrphans()
 	for _, w := range b.order {
 		b.findImage(w)
+	}
+	b.shareImages()
+	for _, w := range b.order {
 		if !w.oneOff {
 			b.fill(w)
 		}
