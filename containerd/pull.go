@@ -115,7 +115,7 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 	}
 	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulling"})
 	f := fetch{store: r.client.ContentStore(), fetcher: fetcher, tell: tell, attempts: r.cfg.Registries.attempts()}
-	if err := r.walk(ctx, target, matcher, images.Handlers(f, source), tell); err != nil {
+	if err := r.get(ctx, target, matcher, f, source, tell); err != nil {
 		if errdefs.IsNotFound(err) {
 			return target, fmt.Errorf("image %q: no matching manifest for %s in the manifest list entries: no match for platform in manifest, or it is not whole: %w", FamiliarName(name), asked, err)
 		}
@@ -126,6 +126,20 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 	}
 	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulled"})
 	return target, nil
+}
+
+// get downloads an image and unpacks it meanwhile. A layer that came otherwise
+// than its digest says was downloaded again; then all is unpacked as it should.
+func (r *Runtime) get(ctx context.Context, target ocispec.Descriptor, matcher platforms.MatchComparer, f fetch, source images.Handler, tell report) error {
+	s := r.newStreams(ctx, tell)
+	meanwhile := f
+	meanwhile.store = s.into(r)
+	err := s.end(r.unpack(ctx, target, matcher, s.ahead(images.Handlers(meanwhile, source)), s, r.cfg.Registries.downloads()))
+	if err == nil || !s.spoilt.Load() || ctx.Err() != nil {
+		return err
+	}
+	f.tell = nil
+	return r.walk(ctx, target, matcher, images.Handlers(f, source), tell)
 }
 
 // fetch downloads what is not here and tells how far layers are.

@@ -38,8 +38,13 @@ func (f report) tell(p Progress) {
 func layerID(d ocispec.Descriptor) string { return d.Digest.Encoded()[:12] }
 
 // walk handles an image from its target down with get, which sees to it that
-// a descriptor's content is here, and unpacks the layers as they come.
+// a descriptor's content is here, and unpacks the layers.
 func (r *Runtime) walk(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, get images.Handler, tell report) error {
+	return r.unpack(ctx, target, platform, get, applier{r.client.DiffService(), tell}, goruntime.GOMAXPROCS(0))
+}
+
+// unpack is walk with an applier, which is used for so many layers at a time.
+func (r *Runtime) unpack(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, get images.Handler, to diff.Applier, parallel int) error {
 	store := r.client.ContentStore()
 	children := images.SetChildrenLabels(store, images.ChildrenHandler(store))
 	children = images.LimitManifests(images.FilterPlatforms(children, platform), platform, 1)
@@ -50,14 +55,14 @@ func (r *Runtime) walk(ctx context.Context, target ocispec.Descriptor, platform 
 	}
 	unpacker, err := unpack.NewUnpacker(ctx, store,
 		unpack.WithLimiter(semaphore.NewWeighted(int64(r.cfg.Registries.downloads()))),
-		unpack.WithUnpackLimiter(semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0)))),
+		unpack.WithUnpackLimiter(semaphore.NewWeighted(int64(parallel))),
 		unpack.WithFetchAllContent(), // what is unpacked may lack its compressed form, which commit and save need
 		unpack.WithUnpackPlatform(unpack.Platform{
 			Platform:                platforms.All,
 			SnapshotterKey:          r.snapshotter,
 			Snapshotter:             r.snapshots(),
 			SnapshotterCapabilities: capabilities,
-			Applier:                 applier{r.client.DiffService(), tell},
+			Applier:                 to,
 		}))
 	if err != nil {
 		return err
@@ -76,17 +81,22 @@ type applier struct {
 }
 
 func (a applier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
-	limit := newThrottle()
-	opts = append(opts, diff.WithProgress(func(_ ocispec.Descriptor, n int64) {
-		if limit.allows() {
-			a.tell.tell(Progress{ID: layerID(desc), Status: "Extracting", Current: n, Total: desc.Size})
-		}
-	}))
+	opts = append(opts, extracting(a.tell, desc, func() bool { return true }))
 	out, err := a.Applier.Apply(ctx, desc, mounts, opts...)
 	if err == nil {
 		a.tell.tell(Progress{ID: layerID(desc), Status: "Pull complete", Current: desc.Size, Total: desc.Size})
 	}
 	return out, err
+}
+
+// extracting tells how far a layer is unpacked, while when says so.
+func extracting(tell report, desc ocispec.Descriptor, when func() bool) diff.ApplyOpt {
+	limit := newThrottle()
+	return diff.WithProgress(func(_ ocispec.Descriptor, n int64) {
+		if when() && limit.allows() {
+			tell.tell(Progress{ID: layerID(desc), Status: "Extracting", Current: n, Total: desc.Size})
+		}
+	})
 }
 
 // throttle allows an event at once and then ten in a second.

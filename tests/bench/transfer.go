@@ -27,7 +27,7 @@ func transfers(t *tb, r *report, d *harness.Daemon, o options) {
 }
 
 func transfer(t *tb, r *report, d *harness.Daemon, o options, compressed bool) {
-	what, how := ", layers as tar", "--dest-decompress"
+	what, how := ", layers as tar", "--preserve-digests" // skopeo compresses by itself
 	if compressed {
 		what, how = ", layers as tar+gzip", "--dest-compress"
 	}
@@ -52,7 +52,7 @@ func transfer(t *tb, r *report, d *harness.Daemon, o options, compressed bool) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		download = append(download, skopeo(t, "--src-tls-verify=false", "docker://"+ref, "oci:"+store("oci")+":big"))
+		download = append(download, skopeo(t, "--src-tls-verify=false", "--dest-oci-accept-uncompressed-layers", "docker://"+ref, "oci:"+store("oci")+":big"))
 		pullFloor = append(pullFloor, skopeo(t, "--src-tls-verify=false", "docker://"+ref, unpacking))
 		began := time.Now()
 		docker(t, d, "pull", "-q", ref)
