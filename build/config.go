@@ -36,13 +36,16 @@ type Config struct {
 	// Hosts says how a registry is reached.
 	Hosts func(domain string) ([]docker.RegistryHost, error)
 	// Collect says what of the cache goes by itself: nothing when it is empty;
-	// when it is nil, the oldest of what is above a tenth of the disk.
+	// when it is nil, as much as keeps a fifth of the disk free.
 	Collect []CacheRules
 	// HostGateway are this host's addresses as steps see it.
 	HostGateway []netip.Addr
 	Version     string
 	// Compress makes layers; nil leaves it to BuildKit.
 	Compress Compressor
+	// Room makes some on a full disk until done is called: to remove something
+	// takes notes. It may be nil.
+	Room func() (done func())
 }
 
 // Network gives steps that RUN a network of their own.

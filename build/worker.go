@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/gc"
 	"github.com/containerd/platforms"
+	"github.com/hashicorp/go-multierror"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/executor/resources"
@@ -24,7 +25,6 @@ import (
 	"github.com/moby/buildkit/worker/base"
 	"github.com/moby/buildkit/worker/label"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sys/unix"
 )
 
 // worker builds on one containerd. Beside BuildKit's exporters it has the one
@@ -34,6 +34,7 @@ type worker struct {
 	made     func(digest string, names []string) string
 	dangling string
 	compress Compressor
+	room     func() (done func())
 }
 
 // exporterMoby is what clients of a Docker engine name its image store.
@@ -66,9 +67,11 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		return nil, err
 	}
 	if cfg.Collect == nil {
-		if cfg.Collect, err = tenthOfDisk(root); err != nil {
+		disk, err := diskSize(root)
+		if err != nil {
 			return nil, err
 		}
+		cfg.Collect = defaultRules(disk)
 	}
 	md, err := metadata.NewStore(filepath.Join(root, "metadata.db"))
 	if err != nil {
@@ -120,28 +123,13 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		md.Close()
 		return nil, err
 	}
-	return &worker{w, cfg.Made, cfg.Dangling, cfg.Compress}, nil
-}
-
-// minCache is how many bytes are kept at least if nobody limits them; else it is
-// a tenth of the disk, as with Docker.
-const minCache = 2 << 30
-
-func tenthOfDisk(dir string) ([]CacheRules, error) {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(dir, &disk); err != nil {
-		return nil, fmt.Errorf("disk of the cache: %w", err)
+	if err := countAlone(w.CacheMgr); err != nil {
+		return nil, multierror.Append(err, w.Close())
 	}
-	return []CacheRules{{All: true, MaxUsedSpace: max(minCache, int64(disk.Blocks)*disk.Bsize/10)}}, nil
-}
-
-// policy is what BuildKit collects after builds.
-func policy(rules []CacheRules) []client.PruneInfo {
-	var out []client.PruneInfo
-	for _, r := range rules {
-		out = append(out, r.info())
+	if cfg.Room == nil {
+		cfg.Room = func() func() { return func() {} }
 	}
-	return out
+	return &worker{w, cfg.Made, cfg.Dangling, cfg.Compress, cfg.Room}, nil
 }
 
 // collector makes containerd collect its garbage and waits for it.

@@ -15,7 +15,7 @@ import (
 // the last byte, also by a daemon that starts on it.
 func TestBuildsOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	d := harness.Start(t)
+	d := harness.Start(t, `"builder": {"gc": {"defaultKeepStorage": "2GB"}}`)
 	d.Stop()
 	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=24m"); err != nil {
 		t.Fatal(err)

@@ -30,14 +30,22 @@ func (f *Front) addBuild(root *cobra.Command) {
 		switch {
 		case parent == root && f.Only != nil: // there it is the verb of compose
 		case parent == root, parent.Name() == "image", parent.Name() == "builder", parent.Name() == "buildx":
-			for _, cmd := range parent.Commands() {
-				if cmd.Name() == "build" {
-					parent.RemoveCommand(cmd)
-				}
-			}
-			parent.AddCommand(f.buildCommand())
+			replace(parent, f.buildCommand())
+		}
+		if parent.Name() == "builder" {
+			replace(parent, f.pruneCommand())
 		}
 	}
+}
+
+// replace adds a command in place of one of the same name.
+func replace(parent, cmd *cobra.Command) {
+	for _, old := range parent.Commands() {
+		if old.Name() == cmd.Name() {
+			parent.RemoveCommand(old)
+		}
+	}
+	parent.AddCommand(cmd)
 }
 
 // buildCommand is "docker build": BuildKit's client on the daemon's own
@@ -224,13 +232,6 @@ func (f *Front) buildxCommand() *cobra.Command {
 			return err
 		},
 	}
-	prune := &cobra.Command{
-		Use: "prune", Short: "Remove build cache", DisableFlagParsing: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cmd.Root().SetArgs(append([]string{"builder", "prune"}, args...))
-			return cmd.Root().ExecuteContext(cmd.Context())
-		},
-	}
-	cmd.AddCommand(f.usageCommand(), prune, version)
+	cmd.AddCommand(f.usageCommand(), f.pruneCommand(), version)
 	return cmd
 }

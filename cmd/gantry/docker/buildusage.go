@@ -138,7 +138,7 @@ func (f *Front) usageSummary(records []*buildkit.UsageInfo) error {
 			shared += r.Size
 		}
 	}
-	w := tabwriter.NewWriter(f.Out, 0, 0, 1, '\t', 0)
+	w := tabwriter.NewWriter(f.Out, 1, 8, 1, '\t', 0)
 	if shared > 0 {
 		fmt.Fprintf(w, "Shared:\t%s\nPrivate:\t%s\n", units.HumanSize(float64(shared)), units.HumanSize(float64(total-shared)))
 	}
