@@ -48,6 +48,9 @@ func Run(ctx context.Context, cfg Config, version string) (err error) {
 		}
 		defer unlock()
 	}
+	if err := ownTemp(cfg.DataRoot); err != nil {
+		return err
+	}
 	if cfg.Pidfile != "" {
 		if err := os.WriteFile(cfg.Pidfile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
 			return fmt.Errorf("pidfile: %w", err)

@@ -1,0 +1,41 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/hashicorp/go-multierror"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// ownTemp gives this process a directory for temporary files below the data
+// root, and removes what a killed daemon left in it: BuildKit mounts the file
+// systems there that it works on.
+func ownTemp(dataRoot string) error {
+	dir := filepath.Join(dataRoot, "tmp")
+	if err := emptyTemp(dir); err != nil {
+		return fmt.Errorf("temporary files in %q: %w", dir, err)
+	}
+	return os.Setenv("TMPDIR", dir)
+}
+
+func emptyTemp(dir string) error {
+	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return err
+	}
+	var errs *multierror.Error
+	for i := len(mounted) - 1; i >= 0; i-- {
+		errs = multierror.Append(errs, mount.UnmountAll(mounted[i].Mountpoint, unix.MNT_DETACH))
+	}
+	if err := errs.ErrorOrNil(); err != nil {
+		return err // what is mounted must not be emptied
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
+}
