@@ -208,7 +208,8 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 	if len(cfg.Entrypoint)+len(cfg.Cmd) == 0 {
 		return fmt.Errorf("no command specified, and image %q has none: %w", rec.Image, errdefs.ErrInvalidArgument)
 	}
-	if _, ok := cfg.Labels[labelProject]; ok {
+	_, composed := cfg.Labels[labelProject]
+	if _, given := cfg.Labels[labelImage]; composed && !given { // Docker Compose gives its own, and compares it
 		cfg.Labels[labelImage] = img.ID
 	}
 	if host.LogConfig.Type == "" {

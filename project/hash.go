@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 )
@@ -47,19 +48,16 @@ func (s *Service) hash() string {
 	}{s.ContainerName, s.Image, s.Platform, config, s.HostConfig, networks, withheld(s.Files), s.PostStart, s.PreStop})
 }
 
-// hash covers what cannot be changed without making the network anew.
-func (n *Network) hash() string {
-	create := n.Create
-	create.Labels = userLabels(create.Labels)
-	return digest(create)
-}
+// networkHash covers a network's definition, and is the one that Docker Compose
+// makes of it: neither takes the network of the other for one that has changed.
+// Source: Docker Compose, hash.go.
+func networkHash(n types.NetworkConfig) string { return digest(n) }
 
-// hash covers what cannot be changed without making the volume anew.
-func (v *Volume) hash() string {
-	return digest(struct {
-		Name, Driver       string
-		DriverOpts, Labels map[string]string
-	}{v.Name, v.Driver, v.DriverOpts, userLabels(v.Labels)})
+// volumeHash is the same for a volume: for Docker Compose, one that has changed
+// is one to ask about whether its data may go.
+func volumeHash(v types.VolumeConfig) string {
+	v.Driver = first(v.Driver, localDriver)
+	return digest(v)
 }
 
 func userLabels(labels map[string]string) map[string]string {

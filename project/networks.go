@@ -187,7 +187,7 @@ func (t *translator) network(key string, n types.NetworkConfig) Network {
 		create.IPAM.Config = append(create.IPAM.Config, t.pool(key, i, pool))
 	}
 	out.Create = create
-	out.Hash = out.hash()
+	out.Hash = networkHash(n)
 	out.Create.Labels[LabelHash] = out.Hash
 	return out
 }
@@ -235,15 +235,17 @@ func (t *translator) pool(key string, index int, p *types.IPAMPool) network.IPAM
 	return out
 }
 
+const localDriver = "local" // of volumes, unless there is another
+
 func (t *translator) volume(key string, v types.VolumeConfig) Volume {
 	out := Volume{Key: key, Name: v.Name, External: bool(v.External), Source: t.survey.at["volumes."+key]}
 	if out.External {
 		return out
 	}
-	out.Driver = first(v.Driver, "local")
+	out.Driver = first(v.Driver, localDriver)
 	out.DriverOpts = nonEmpty(v.DriverOpts)
 	out.Labels = t.objectLabels(v.Labels, LabelVolume, key)
-	out.Hash = out.hash()
+	out.Hash = volumeHash(v)
 	out.Labels[LabelHash] = out.Hash
 	return out
 }
