@@ -117,6 +117,9 @@ func pullReference(from, tag string) (reference.Named, error) {
 }
 
 func tagOf(ref reference.Named) string {
+	if d, ok := ref.(reference.Digested); ok {
+		return d.Digest().String()
+	}
 	if t, ok := ref.(reference.Tagged); ok {
 		return t.Tag()
 	}

@@ -74,7 +74,10 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	}
 	defer done()
 	if _, err := r.parse(ctx, images.Image{Name: FamiliarName(name), Target: target}); err != nil {
-		return nil, err // an artifact or an attestation
+		if errdefs.IsNotFound(err) {
+			err = fmt.Errorf("%s is no image, but an attestation or another artifact: %w", FamiliarName(name), errdefs.ErrInvalidArgument)
+		}
+		return nil, err
 	}
 	if err := r.setName(ctx, name, target); err != nil {
 		return nil, err

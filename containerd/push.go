@@ -15,7 +15,6 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -68,7 +67,7 @@ func (r *Runtime) Push(ctx context.Context, ref string, o PushOptions) (*Pushed,
 	if err != nil {
 		return nil, err
 	}
-	target, index, err := r.pushTarget(ctx, name, o.Platform)
+	plan, err := r.planPush(ctx, name, o.Platform)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +81,12 @@ func (r *Runtime) Push(ctx context.Context, ref string, o PushOptions) (*Pushed,
 	if err != nil {
 		return nil, err
 	}
+	if len(plan.missing) > 0 && serves(ctx, resolver, name, plan.missing, r.cfg.Registries.uploads()) {
+		plan.target, plan.index = *plan.index, nil
+	} else {
+		plan.missing = nil
+	}
+	target := plan.target
 	pusher, err := resolver.Pusher(ctx, name+"@"+target.Digest.String()) // of all manifests this one gets the tag
 	if err != nil {
 		return nil, err
@@ -94,11 +99,11 @@ func (r *Runtime) Push(ctx context.Context, ref string, o PushOptions) (*Pushed,
 	if err := r.hold(ctx, target); err != nil { // an image that is removed meanwhile is pushed whole
 		return nil, err
 	}
-	p := push{store: store, pusher: pusher, tracker: tracker, source: source, tell: o.Progress, limits: r.cfg.Registries, reached: new(atomic.Bool)}
+	p := push{store: store, pusher: pusher, tracker: tracker, source: source, tell: o.Progress, limits: r.cfg.Registries, reached: new(atomic.Bool), there: plan.missing}
 	if err := p.all(ctx, target); err != nil {
 		return nil, pushError(name, err)
 	}
-	return &Pushed{Name: name, Target: target, Index: index}, nil
+	return &Pushed{Name: name, Target: target, Index: plan.index}, nil
 }
 
 // hold keeps content for as long as the lease of ctx.
@@ -111,68 +116,6 @@ func (r *Runtime) hold(ctx context.Context, desc ocispec.Descriptor) error {
 	return nil
 }
 
-// pushTarget chooses what of an image is pushed. Of an index that is not whole
-// here it is the one manifest that is, as dockerd does.
-func (r *Runtime) pushTarget(ctx context.Context, name, platform string) (target ocispec.Descriptor, index *ocispec.Descriptor, err error) {
-	missing := func() error {
-		return fmt.Errorf("An image does not exist locally with the tag: %s: %w", FamiliarName(name), errdefs.ErrNotFound)
-	}
-	rec, err := r.client.ImageService().Get(ctx, name)
-	if errdefs.IsNotFound(err) {
-		return target, nil, missing()
-	}
-	if err != nil {
-		return target, nil, fmt.Errorf("image %q: %w", FamiliarName(name), err)
-	}
-	img, err := r.Image(ctx, name)
-	if errdefs.IsNotFound(err) {
-		return target, nil, missing()
-	}
-	if err != nil {
-		return target, nil, err
-	}
-	variants, err := r.Variants(ctx, img)
-	if err != nil {
-		return target, nil, err
-	}
-	whole := !slices.ContainsFunc(variants, func(v Variant) bool { return !v.Available })
-	if platform == "" && whole {
-		return rec.Target, nil, nil
-	}
-	matcher := platforms.All
-	if platform != "" {
-		if matcher, err = strictPlatform(platform); err != nil {
-			return target, nil, err
-		}
-	}
-	var fitting []ocispec.Descriptor
-	for _, v := range variants {
-		if v.Available && !v.Attestation && v.Descriptor.Platform != nil && matcher.Match(*v.Descriptor.Platform) {
-			fitting = append(fitting, v.Descriptor)
-			if v.ID == img.ID { // the host's, when nobody says more
-				fitting = []ocispec.Descriptor{v.Descriptor}
-				break
-			}
-		}
-	}
-	if len(fitting) == 0 {
-		return target, nil, fmt.Errorf("image with reference %s was found but does not provide the specified platform (%s): %w", FamiliarName(name), platform, errdefs.ErrNotFound)
-	}
-	target = fitting[0]
-	if platform == "" {
-		index = &rec.Target
-	}
-	return target, index, nil
-}
-
-func strictPlatform(s string) (platforms.MatchComparer, error) {
-	p, err := platforms.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("platform %q: %w: %w", s, err, errdefs.ErrInvalidArgument)
-	}
-	return platforms.OnlyStrict(p), nil
-}
-
 // push brings one image to a registry.
 type push struct {
 	store   content.Store
@@ -181,7 +124,8 @@ type push struct {
 	source  images.HandlerFunc // notes in which repository a blob is, so that others can mount it
 	tell    report
 	limits  Registries
-	reached *atomic.Bool // the registry has taken or had something: from then on faults may pass
+	there   []ocispec.Descriptor // what the registry has and is not here
+	reached *atomic.Bool         // the registry has taken or had something: from then on faults may pass
 }
 
 func (p push) all(ctx context.Context, target ocispec.Descriptor) error {
@@ -218,6 +162,9 @@ func (p push) all(ctx context.Context, target ocispec.Descriptor) error {
 // in the order in which a registry takes them.
 func (p push) collect(ctx context.Context, target ocispec.Descriptor) (blobs, manifests []ocispec.Descriptor, err error) {
 	seen := map[string]bool{}
+	for _, d := range p.there {
+		seen[d.Digest.String()] = true
+	}
 	var walk func(d ocispec.Descriptor) error
 	walk = func(d ocispec.Descriptor) error {
 		if seen[d.Digest.String()] || images.IsNonDistributable(d.MediaType) {

@@ -52,6 +52,8 @@ func (r *Runtime) Save(ctx context.Context, to io.Writer, list []Saved) error {
 		} else if len(s.Only) == 0 {
 			list[i].Only = s.Image.Platforms
 		}
+		list[i].Only = slices.Clone(list[i].Only)
+		sortForHost(list[i].Only)
 		for _, img := range list[i].Only {
 			all, _, err := present(ctx, store, img.descriptor)
 			if err == nil && !all {

@@ -13,6 +13,7 @@ import (
 	"gantry/scheduler"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 )
 
 // buildImage builds a service's image. report tells of its steps.
@@ -61,7 +62,11 @@ func buildRequest(a scheduler.BuildImage) (build.Request, error) {
 			attrs[key] = value
 		}
 	}
-	set("platform", strings.Join(b.Platforms, ","))
+	only := b.Platforms
+	if a.ToRun {
+		only = b.ToRun(a.Platform, platforms.DefaultSpec())
+	}
+	set("platform", strings.Join(only, ","))
 	set("force-network-mode", b.Network)
 	set("add-hosts", strings.Join(b.ExtraHosts, ","))
 	set("ulimit", strings.Join(b.Ulimits, ","))

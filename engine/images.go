@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -184,7 +183,7 @@ func (e *Engine) observeImages(ctx context.Context, asked []scheduler.ImageQuery
 		if err != nil && !errdefs.IsNotFound(err) {
 			if errdefs.IsInvalidArgument(err) {
 				mu.Lock()
-				out[q.Ref] = scheduler.Image{Err: err}
+				out[q.Key()] = scheduler.Image{Err: err}
 				mu.Unlock()
 				continue
 			}
@@ -200,10 +199,10 @@ func (e *Engine) observeImages(ctx context.Context, asked []scheduler.ImageQuery
 			}
 			slices.Sort(got.Volumes)
 		}
-		missing := errors.Is(err, errdefs.ErrNotFound)
+		missing := errdefs.IsNotFound(err)
 		if !(missing && q.Remote) && (q.Stale.IsZero() || missing || !got.Pulled.Before(q.Stale)) {
 			mu.Lock()
-			out[q.Ref] = got
+			out[q.Key()] = got
 			mu.Unlock()
 			continue
 		}
@@ -218,7 +217,7 @@ func (e *Engine) observeImages(ctx context.Context, asked []scheduler.ImageQuery
 				got.Remote = remote
 			}
 			mu.Lock()
-			out[q.Ref] = got
+			out[q.Key()] = got
 			mu.Unlock()
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Build says how a service's image is built. Source: compose build
@@ -145,8 +146,8 @@ func (t *translator) build(s types.ServiceConfig) *Build {
 			b.Dockerfile = absolute(dir, b.Dockerfile)
 		}
 	}
-	if len(b.Platforms) == 0 && s.Platform != "" {
-		b.Platforms = []string{s.Platform}
+	if run := t.platform(s); len(b.Platforms) == 0 && run != "" {
+		b.Platforms = []string{run}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.Ulimits)) {
 		u := in.Ulimits[name]
@@ -230,17 +231,52 @@ func (t *translator) buildSecrets(s types.ServiceConfig, b *Build) {
 	}
 }
 
+// platform is what a service runs on, "" for what suits the host.
+func (t *translator) platform(s types.ServiceConfig) string {
+	return first(s.Platform, t.in.options.Environment["DOCKER_DEFAULT_PLATFORM"])
+}
+
+func samePlatform(a string, b ocispec.Platform) bool {
+	p, err := platforms.Parse(a)
+	return err == nil && platforms.OnlyStrict(p).Match(b)
+}
+
+// ToRun is what of the platforms is built when only a container is wanted: the
+// one that the service asks for, else the host's, else the first.
+func (b *Build) ToRun(asked string, host ocispec.Platform) []string {
+	if asked != "" || len(b.Platforms) < 2 {
+		if asked != "" {
+			return []string{asked}
+		}
+		return b.Platforms
+	}
+	for _, p := range b.Platforms {
+		if parsed, err := platforms.Parse(p); err == nil && platforms.Only(host).Match(parsed) {
+			return []string{p}
+		}
+	}
+	return b.Platforms[:1]
+}
+
 // checkBuild finds what BuildKit would refuse with a worse message. Directories
 // are looked at when they are built: who only runs the image needs none.
 func (t *translator) checkBuild(s types.ServiceConfig, b *Build) {
+	run, named := t.platform(s), len(b.Platforms) == 0
 	for i, p := range b.Platforms {
 		parsed, err := platforms.Parse(p)
 		switch {
 		case err != nil:
 			t.problem(s, []string{"build", "platforms", fmt.Sprint(i)}, "platform %q is not OS/ARCHITECTURE such as linux/amd64", p)
-		case !platforms.Default().Match(parsed):
-			t.problem(s, []string{"build", "platforms", fmt.Sprint(i)}, "platform %q cannot be built on this machine, which is %s",
-				p, platforms.Format(platforms.Normalize(platforms.DefaultSpec())))
+		case run != "" && samePlatform(run, parsed):
+			named = true
+		}
+	}
+	if run != "" && !named {
+		at := []string{"build", "platforms"}
+		if s.Platform != "" {
+			t.problem(s, at, "the service runs on %q (platform), but is not built for it", run)
+		} else {
+			t.problem(s, at, "the service runs on %q (DOCKER_DEFAULT_PLATFORM), but is not built for it", run)
 		}
 	}
 	for i, tag := range b.Tags {

@@ -89,7 +89,7 @@ s3cret
 
 func TestBuildProblemsNameTheirPlace(t *testing.T) {
 	for name, c := range map[string]struct{ compose, want string }{
-		"platform":  {"services:\n  a:\n    build:\n      context: .\n      platforms: [linux/s390x]\n", "compose.yaml:5:19: service \"a\": platform \"linux/s390x\" cannot be built on this machine"},
+		"platform":  {"services:\n  a:\n    platform: linux/arm64\n    build:\n      context: .\n      platforms: [linux/s390x]\n", "compose.yaml:6:7: service \"a\": the service runs on \"linux/arm64\" (platform), but is not built for it"},
 		"network":   {"services:\n  a:\n    build:\n      context: .\n      network: mine\n", "compose.yaml:5:7: service \"a\": network \"mine\" is not supported for builds"},
 		"secret":    {"services:\n  a:\n    build:\n      context: .\n      secrets: [s]\nsecrets: {s: {environment: NOT_SET}}\n", "compose.yaml:5:7: service \"a\": secret \"s\": the variable \"NOT_SET\" is not set"},
 		"circle":    {"services:\n  a:\n    build: {context: ., additional_contexts: {b: \"service:b\"}}\n  b:\n    build: {context: ., additional_contexts: {a: \"service:a\"}}\n", "builds begin with each other's results: a -> b -> a"},

@@ -53,7 +53,7 @@ var serviceRules = []rule{
 	{path: "services.*.build.network", note: "default, host or none"},
 	{path: "services.*.build.no_cache"},
 	{path: "services.*.build.no_cache_filter"},
-	{path: "services.*.build.platforms", note: "what this machine can run"},
+	{path: "services.*.build.platforms"},
 	{path: "services.*.build.privileged"},
 	{path: "services.*.build.provenance"},
 	{path: "services.*.build.pull"},

@@ -81,7 +81,7 @@ func (t *translator) service(s types.ServiceConfig) Service {
 		Name:          s.Name,
 		ContainerName: s.ContainerName,
 		Image:         s.Image,
-		Platform:      s.Platform,
+		Platform:      t.platform(s),
 		Replicas:      s.GetScale(),
 		Source:        t.survey.position("services", s.Name),
 		Positions:     t.survey.positions(s),

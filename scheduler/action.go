@@ -32,6 +32,8 @@ type (
 		Session  string // who holds the contexts, secrets and credentials
 		Build    project.Build
 		Own      []string
+		Platform string // on which the services run, "" for what suits the host
+		ToRun    bool   // for that platform alone, whatever others the build names
 	}
 	CreateNetwork struct {
 		Name   string

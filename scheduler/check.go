@@ -41,7 +41,7 @@ func (b *up) checkImage(w *work) {
 	if !w.image.absent || w.image.build != "" {
 		return
 	}
-	image := b.s.Images[w.svc.Image]
+	image := b.s.image(w.svc)
 	policy, _ := pullPolicy(w.svc, b.o.Pull)
 	switch {
 	case w.svc.Build != nil && !w.svc.ImageGiven:
@@ -248,5 +248,5 @@ func (b *up) probed(w *work) (has, sure bool) {
 		}
 		return false, false
 	}
-	return b.s.Images[w.svc.Image].HasProbe, true
+	return b.s.image(w.svc).HasProbe, true
 }

@@ -19,7 +19,7 @@ func (r *runner) changed(any []ImageChange) (bool, error) {
 			if err != nil {
 				return false, fmt.Errorf("image %q: %w", c.Ref, err)
 			}
-			id = s.Images[c.Ref].ID
+			id = s.Images[q.Key()].ID
 			r.images[q] = id
 		}
 		if id != c.ID {

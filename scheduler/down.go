@@ -204,7 +204,7 @@ func (v *verb) imagesDown(o DownOptions, going []*Container, removals map[string
 				continue
 			}
 			local[svc.Image] = svc.Build != nil && !svc.ImageGiven
-			if v.s.Images[svc.Image].ID != "" {
+			if v.s.image(svc).ID != "" {
 				users[svc.Image] = nil
 			}
 		}

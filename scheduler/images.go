@@ -39,7 +39,7 @@ func (n imageNeed) unsure() bool { return n.absent || n.newer || n.ask || n.buil
 // is built in any case. Source: compose build specification, "Using build and
 // image".
 func (b *up) findImage(w *work) {
-	image := b.s.Images[w.svc.Image]
+	image := b.s.image(w.svc)
 	policy, age := pullPolicy(w.svc, b.o.Pull)
 	builds := w.svc.Build != nil && !b.o.Builds.Never
 	given := w.svc.ImageGiven || w.svc.Build == nil
@@ -139,11 +139,11 @@ func (b *up) built(svc *project.Service, r rank, cause string) *node {
 			return "--build"
 		case policy == project.PullBuild:
 			return "pull policy"
-		case b.s.Images[dep.Image].ID == "":
+		case b.s.image(dep).ID == "":
 			return "for " + svc.Name
 		}
 		return ""
-	}}.add(svc, r, cause)
+	}, true}.add(svc, r, cause)
 }
 
 // builder drafts builds, each image once.
@@ -154,6 +154,7 @@ type builder struct {
 	sessions map[string]string
 	images   map[ImageQuery]*node
 	due      func(svc *project.Service) string // why an image to begin with is built, "" when it is not
+	toRun    bool                              // for one platform
 }
 
 func (b builder) add(svc *project.Service, r rank, cause string) *node {
@@ -180,7 +181,7 @@ func (b builder) add(svc *project.Service, r rank, cause string) *node {
 				n.need(b.images[imageKey(dep)])
 			}
 		}
-		n.Action = BuildImage{ID: hex.EncodeToString(sum[:])[:25], Ref: svc.Image, Session: b.sessions[svc.Name], Build: build, Own: own}
+		n.Action = BuildImage{ID: hex.EncodeToString(sum[:])[:25], Ref: svc.Image, Session: b.sessions[svc.Name], Build: build, Own: own, Platform: svc.Platform, ToRun: b.toRun}
 	}
 	if a, ok := n.Action.(BuildImage); ok && !slices.Contains(a.Services, svc.Name) {
 		a.Services = append(a.Services, svc.Name)
@@ -199,7 +200,7 @@ func BuildImages(p *project.Project, s *State, o ImageOptions) (*Plan, error) {
 	v := newVerb(p.Name, p, s)
 	v.known(o.Services)
 	chosen := choose(v.g, o.Services, len(o.Services) > 0 && !o.WithDeps)
-	build := builder{&v.draft, p, o.Seed, o.Sessions, make(map[ImageQuery]*node), func(*project.Service) string { return "build" }}
+	build := builder{&v.draft, p, o.Seed, o.Sessions, make(map[ImageQuery]*node), func(*project.Service) string { return "build" }, false}
 	for i := range p.Services {
 		svc := &p.Services[i]
 		switch {
@@ -212,3 +213,6 @@ func BuildImages(p *project.Project, s *State, o ImageOptions) (*Plan, error) {
 	}
 	return v.plan()
 }
+
+// image is what is known of the image that a service uses.
+func (s *State) image(svc *project.Service) Image { return s.Images[imageKey(svc).Key()] }

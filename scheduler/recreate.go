@@ -45,7 +45,7 @@ var reasons = []func(b *up, w *work, c *Container) string{
 	},
 	// the image's name means another image than when the container was created
 	func(b *up, w *work, c *Container) string {
-		if id := b.s.Images[w.svc.Image].ID; id != "" && c.ImageID != "" && id != c.ImageID {
+		if id := b.s.image(w.svc).ID; id != "" && c.ImageID != "" && id != c.ImageID {
 			return "image changed"
 		}
 		return ""

@@ -41,6 +41,14 @@ type ImageQuery struct {
 	Stale         time.Time
 }
 
+// Key is where State.Images has the answer.
+func (q ImageQuery) Key() string {
+	if q.Platform == "" {
+		return q.Ref
+	}
+	return q.Ref + " " + q.Platform
+}
+
 // HostPort is one published port on the host. IP "" is every address.
 type HostPort struct {
 	IP       string
@@ -53,7 +61,7 @@ type State struct {
 	Containers []Container          // the project's, one-off and orphans included, sorted by ID
 	Networks   map[string]Network   // by name: the project's by label, and those asked for that exist
 	Volumes    map[string]Volume    // by name: likewise
-	Images     map[string]Image     // by reference as asked; always an entry for each asked
+	Images     map[string]Image     // by the query's Key; always an entry for each asked
 	Busy       map[HostPort]string  // ports that cannot be bound, by whom ("container x", "another process"); the project's own containers' do not count
 	Missing    []string             // bind sources that do not exist
 	Names      map[string]Container // asked-for container names that exist, of any project

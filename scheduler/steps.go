@@ -211,7 +211,7 @@ func (b *up) container(w *work, t *slot, name string) CreateContainer {
 func (b *up) carryOver(w *work, t *slot) map[string]string {
 	declared := make(map[string]bool)
 	sure := !w.image.unsure()
-	for _, target := range b.s.Images[w.svc.Image].Volumes {
+	for _, target := range b.s.image(w.svc).Volumes {
 		declared[target] = true
 	}
 	for target := range w.svc.Config.Volumes {

@@ -275,21 +275,21 @@ func BuildPull(p *project.Project, s *State, o PullOptions) (*Plan, error) {
 	v := newVerb(p.Name, p, s)
 	v.known(o.Services)
 	chosen := choose(v.g, o.Services, len(o.Services) > 0 && !o.IncludeDeps)
-	steps := make(map[string]*node)
+	steps := make(map[ImageQuery]*node)
 	for i := range p.Services {
 		svc := &p.Services[i]
 		if !chosen[svc.Name] || svc.PullPolicy == project.PullNever || svc.Build != nil && (!svc.ImageGiven || svc.PullPolicy == project.PullBuild) {
 			continue
 		}
-		present := s.Images[svc.Image].ID != ""
+		present := s.image(svc).ID != ""
 		if o.Policy == project.PullMissing && present {
 			continue
 		}
-		n := steps[svc.Image]
+		n := steps[imageKey(svc)]
 		if n == nil {
 			n = v.add(rank{groupImages, i}, PullImage{Ref: svc.Image, Platform: svc.Platform, Force: present}, "pull")
 			n.Optional = o.IgnoreFailures || svc.Build != nil
-			steps[svc.Image] = n
+			steps[imageKey(svc)] = n
 		}
 		a := n.Action.(PullImage)
 		a.Services = append(a.Services, svc.Name)

@@ -54,7 +54,7 @@ func (d *Driver) Observe(_ context.Context, q scheduler.Query) (*scheduler.State
 		}
 	}
 	for _, i := range q.Images {
-		s.Images[i.Ref] = d.image(i)
+		s.Images[i.Key()] = d.image(i)
 	}
 	for _, p := range q.Ports {
 		if by, ok := d.portHolder(p, q.Project); ok {

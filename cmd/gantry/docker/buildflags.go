@@ -58,7 +58,6 @@ func (o *buildOptions) flags(f *pflag.FlagSet) {
 	list(&o.attest, "attest", "", `Attestation parameters (format: "type=sbom,generator=image")`)
 	f.StringVar(&o.provenance, "provenance", "", `Shorthand for "--attest=type=provenance"`)
 	f.StringVar(&o.sbom, "sbom", "", `Shorthand for "--attest=type=sbom"`)
-	f.Lookup("provenance").NoOptDefVal, f.Lookup("sbom").NoOptDefVal = "true", "true"
 	f.BoolVar(&o.check, "check", false, `Shorthand for "--call=check"`)
 	f.StringVar(&o.callName, "call", "build", `Set method for evaluating build ("check", "outline", "targets")`)
 	f.StringVar(&o.callName, "print", "build", "Print result of information request (e.g., outline, targets)")

@@ -76,6 +76,9 @@ func (f *Front) arguments(o *buildOptions, s *buildkit.SolveOpt) error {
 		attrs["no-cache"] = strings.Join(o.noCacheFilter, ",")
 	}
 	set(attrs, "target", o.target)
+	if len(o.platforms) == 0 && f.Getenv("DOCKER_DEFAULT_PLATFORM") != "" {
+		o.platforms = []string{f.Getenv("DOCKER_DEFAULT_PLATFORM")}
+	}
 	set(attrs, "platform", strings.Join(o.platforms, ","))
 	set(attrs, "cgroup-parent", o.cgroupParent)
 	s.AllowedEntitlements = o.allow
