@@ -63,6 +63,7 @@ func (r *Runtime) unpack(ctx context.Context, target ocispec.Descriptor, platfor
 			Snapshotter:             r.snapshots(),
 			SnapshotterCapabilities: capabilities,
 			Applier:                 to,
+			ApplyOpts:               []diff.ApplyOpt{diff.WithSyncFs(true)}, // a power cut must not leave a layer that is known and half there
 		}))
 	if err != nil {
 		return err
