@@ -58,6 +58,7 @@ func (f *forwarding) Solve(ctx context.Context, req client.SolveRequest) (*clien
 		// with a "cmdline" it does not look for a syntax line again
 		return dockerfile.Build(ctx, &forwarding{f.Client, req.FrontendOpt, f.inputs})
 	}
+	placed(req.Definition)
 	return f.Client.Solve(ctx, req)
 }
 

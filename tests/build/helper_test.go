@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -101,4 +102,12 @@ func (h *host) solved(name string, files map[string]string, attrs map[string]str
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// untar unpacks an archive of ours.
+func untar(t *testing.T, archive, dir string) {
+	t.Helper()
+	if out, err := exec.Command("tar", "-xf", archive, "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
+	}
 }

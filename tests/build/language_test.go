@@ -100,8 +100,8 @@ has 8:9 644 linked/in`
 		"COPY --from=nowhere.invalid/x x /": "nowhere.invalid",
 	} {
 		d.Write("ctx/Dockerfile", "FROM "+image+"\n"+instruction+"\n")
-		if r := d.FailDocker("build", "ctx"); !strings.Contains(r.Stderr, want) || !strings.Contains(r.Stderr, instruction) {
-			t.Errorf("no %q, or no instruction, in %v", want, r)
+		if r := d.FailDocker("build", "ctx"); !strings.Contains(r.Stderr, want) || !strings.Contains(r.Stderr, "Dockerfile:2") {
+			t.Errorf("no %q, or no line, in %v", want, r)
 		}
 	}
 	d.MustDocker("image", "prune", "-f")
