@@ -148,7 +148,7 @@ func (j *job) pull(o client.PullOptions) error {
 	if err != nil {
 		return err
 	}
-	opts := scheduler.PullOptions{Services: j.services, IncludeDeps: o.IncludeDeps, Policy: policy, IgnoreFailures: o.IgnoreFailures}
+	opts := scheduler.PullOptions{Services: j.services, IncludeDeps: o.IncludeDeps, Policy: policy, IgnoreFailures: o.IgnoreFailures, IgnoreBuildable: o.IgnoreBuildable}
 	j.defines = true
 	j.plan = func(p *project.Project, s *scheduler.State) (*scheduler.Plan, error) {
 		return scheduler.BuildPull(p, s, opts)

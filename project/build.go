@@ -77,6 +77,10 @@ func (b *Build) ServiceContexts() []string {
 	return slices.Compact(names)
 }
 
+// LayoutPrefix begins a context that is an image in an OCI layout:
+// DIRECTORY[:TAG][@DIGEST].
+const LayoutPrefix = "oci-layout://"
+
 // LocalContext is the name by which BuildKit asks a session for the context's
 // directory. Other directories have the names that LocalName gives.
 const LocalContext = "context"
@@ -294,8 +298,8 @@ func (t *translator) checkBuild(s types.ServiceConfig, b *Build) {
 			} else if service == s.Name {
 				t.problem(s, []string{"build", "additional_contexts", name}, "a build cannot begin with its own result")
 			}
-		} else if strings.HasPrefix(b.Contexts[name], "oci-layout://") {
-			t.problem(s, []string{"build", "additional_contexts", name}, "oci-layout:// is not supported: load the image and use docker-image://")
+		} else if layout, ok := strings.CutPrefix(b.Contexts[name], LayoutPrefix); ok {
+			b.Contexts[name] = LayoutPrefix + absolute(t.model.WorkingDir, layout)
 		}
 	}
 	for i, e := range b.Entitlements {

@@ -35,7 +35,7 @@ var serviceRules = []rule{
 	{path: "services.*.blkio_config.weight_device.[].path"},
 	{path: "services.*.blkio_config.weight_device.[].weight"},
 	{path: "services.*.build"},
-	{path: "services.*.build.additional_contexts", note: "directories, URLs, `docker-image://` and `service:`"},
+	{path: "services.*.build.additional_contexts", note: "directories, URLs, `docker-image://`, `oci-layout://` and `service:`"},
 	{path: "services.*.build.additional_contexts.*"},
 	{path: "services.*.build.args"},
 	{path: "services.*.build.args.*"},

@@ -134,8 +134,9 @@ type RemoveOptions struct {
 
 // PullOptions of BuildPull.
 type PullOptions struct {
-	Services       []string
-	IncludeDeps    bool
-	Policy         project.PullPolicy // "" is always
-	IgnoreFailures bool
+	Services        []string
+	IncludeDeps     bool
+	Policy          project.PullPolicy // "" is always
+	IgnoreFailures  bool
+	IgnoreBuildable bool // leave out services that can be built
 }

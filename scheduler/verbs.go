@@ -278,7 +278,7 @@ func BuildPull(p *project.Project, s *State, o PullOptions) (*Plan, error) {
 	steps := make(map[ImageQuery]*node)
 	for i := range p.Services {
 		svc := &p.Services[i]
-		if !chosen[svc.Name] || svc.PullPolicy == project.PullNever || svc.Build != nil && (!svc.ImageGiven || svc.PullPolicy == project.PullBuild) {
+		if !chosen[svc.Name] || svc.PullPolicy == project.PullNever || svc.Build != nil && o.IgnoreBuildable || svc.Build != nil && (!svc.ImageGiven || svc.PullPolicy == project.PullBuild) {
 			continue
 		}
 		present := s.image(svc).ID != ""

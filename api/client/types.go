@@ -127,9 +127,10 @@ type RemoveOptions struct {
 
 // PullOptions are Docker Compose's flags of pull.
 type PullOptions struct {
-	IncludeDeps    bool   `json:"includeDeps,omitempty"`
-	IgnoreFailures bool   `json:"ignoreFailures,omitempty"`
-	Policy         string `json:"policy,omitempty"` // "" is always; missing
+	IncludeDeps     bool   `json:"includeDeps,omitempty"`
+	IgnoreFailures  bool   `json:"ignoreFailures,omitempty"`
+	IgnoreBuildable bool   `json:"ignoreBuildable,omitempty"` // leave out services that can be built
+	Policy          string `json:"policy,omitempty"`          // "" is always; missing
 }
 
 // Builds say when images are built, and which sessions of BuildKit, opened over

@@ -52,9 +52,9 @@ func newBuildCommand(c *cli) *cobra.Command {
 func runBuild(ctx context.Context, c *cli, o *buildOptions, services []string) error {
 	switch {
 	case o.print:
-		return usagef("--print is not supported: there is no bake file here; use gantry config")
+		return o.runPrint(ctx, c, services)
 	case o.check:
-		return usagef("--check is not supported yet: use gantry image build --check")
+		return o.runCheck(ctx, c, services)
 	}
 	if o.builder != "" {
 		fmt.Fprintln(c.err, "warning: --builder has no effect: images are built by the daemon")

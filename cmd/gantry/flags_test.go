@@ -63,7 +63,7 @@ var composeFlags = map[string]string{
 	"pause":   "",
 	"port":    "index protocol=tcp",
 	"ps":      "all/a filter format=table no-trunc orphans=true quiet/q services status",
-	"pull":    "ignore-pull-failures include-deps policy quiet/q",
+	"pull":    "ignore-buildable ignore-pull-failures include-deps policy quiet/q",
 	"restart": "no-deps timeout/t",
 	"rm":      "all/a force/f stop/s volumes/v",
 	"run":     "build cap-add cap-drop detach/d entrypoint env-from-file env/e interactive/i=true label/l name no-deps no-tty/T=true publish/p pull=policy quiet-build quiet-pull quiet/q remove-orphans rm service-ports/P tty/t=true use-aliases user/u volume/v workdir/w",

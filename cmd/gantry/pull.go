@@ -33,6 +33,7 @@ func newPullCommand(c *cli) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVarP(&quiet, "quiet", "q", false, "Pull without printing progress information")
 	f.BoolVar(&o.IncludeDeps, "include-deps", false, "Also pull services declared as dependencies")
+	f.BoolVar(&o.IgnoreBuildable, "ignore-buildable", false, "Ignore images that can be built")
 	f.BoolVar(&o.IgnoreFailures, "ignore-pull-failures", false, "Pull what it can and ignores images with pull failures")
 	f.StringVar(&o.Policy, "policy", "", `Apply pull policy ("missing"|"always")`)
 	return cmd

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 
+	"gantry/cmd/gantry/docker"
 	"gantry/project"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -41,10 +43,13 @@ type writtenCache struct {
 	last digest.Digest // what was written last: that refers to all the rest
 }
 
-// open prepares the local caches of a build and completes what it says of them:
-// by digest, the daemon finds a cache. One that is not there is left out, and
+// open prepares the local caches and layouts of a build and completes what it says
+// of them: by digest, the daemon finds a cache. One that is not there is left out, and
 // said.
 func (l *localCaches) open(b *project.Build, warn io.Writer) error {
+	if err := l.layouts(b); err != nil {
+		return err
+	}
 	var from []string
 	for _, text := range b.CacheFrom {
 		list, err := project.ReadCacheFrom(text)
@@ -81,6 +86,26 @@ func (l *localCaches) open(b *project.Build, warn io.Writer) error {
 	return nil
 }
 
+// layouts prepares the images in OCI layouts that a build begins with.
+func (l *localCaches) layouts(b *project.Build) error {
+	for name, from := range b.Contexts {
+		layout, ok := strings.CutPrefix(from, project.LayoutPrefix)
+		if !ok {
+			continue
+		}
+		dir, tag, sum, err := docker.FindLayout(layout)
+		if err != nil {
+			return fmt.Errorf("additional_contexts: %s: %w", name, err)
+		}
+		id := project.LocalName(dir, "")
+		if err := l.add("oci:"+id, dir, nil); err != nil { // Source: buildkit, client
+			return err
+		}
+		b.Contexts[name] = project.LayoutPrefix + id + ":" + tag + "@" + sum
+	}
+	return nil
+}
+
 func (l *localCaches) source(c project.Cache) (string, error) {
 	dir := c.Dir()
 	if _, err := os.Stat(dir); err != nil { // opening makes it
@@ -96,17 +121,19 @@ func (l *localCaches) source(c project.Cache) (string, error) {
 		}
 		c.Attrs["digest"] = desc.Digest.String()
 	}
-	return c.String(), l.add(dir, nil)
+	return c.String(), l.add("local:"+dir, dir, nil)
 }
 
 func (l *localCaches) target(c project.Cache) error {
 	if err := os.MkdirAll(c.Dir(), 0o755); err != nil {
 		return err
 	}
-	return l.add(c.Dir(), &writtenCache{dir: c.Dir(), tag: tagOf(c)})
+	return l.add("local:"+c.Dir(), c.Dir(), &writtenCache{dir: c.Dir(), tag: tagOf(c)})
 }
 
-func (l *localCaches) add(dir string, w *writtenCache) error {
+// add gives the daemon a store, by the name that BuildKit asks for. Source:
+// buildkit, cache/remotecache/local.
+func (l *localCaches) add(id, dir string, w *writtenCache) error {
 	store, err := local.NewStore(dir)
 	if err != nil {
 		return err
@@ -114,7 +141,6 @@ func (l *localCaches) add(dir string, w *writtenCache) error {
 	if l.stores == nil {
 		l.stores = map[string]content.Store{}
 	}
-	id := "local:" + dir // Source: buildkit, cache/remotecache/local
 	if w != nil {
 		w.Store, store = store, w
 		l.written = append(l.written, w)

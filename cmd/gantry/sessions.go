@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"sync"
@@ -57,17 +58,25 @@ type held struct {
 	caches  localCaches
 }
 
-// sessions prepares those of a project. What uses them runs in their context,
-// and closes them at its end.
+// sessions prepares those of a project, and completes the builds in it by what the
+// host has now. What uses them runs in their context, and closes them at its end.
 func (c *cli) sessions(ctx context.Context, p *project.Project) (*sessions, error) {
 	s := &sessions{c: c, ids: map[string]string{}}
 	s.ctx, s.fail = context.WithCancelCause(ctx)
 	shared := map[string]*held{}
+	completed := map[*project.Build]*project.Build{} // services may share one
 	for i := range p.Services {
-		name, build := p.Services[i].Name, p.Services[i].Build
-		if build == nil {
+		name, given := p.Services[i].Name, p.Services[i].Build
+		if given == nil {
 			continue
 		}
+		build, known := completed[given]
+		if !known {
+			own := *given
+			own.Contexts = maps.Clone(given.Contexts)
+			build, completed[given] = &own, &own
+		}
+		p.Services[i].Build = build
 		key, err := json.Marshal([]any{build.Context, build.Secrets, build.SSH})
 		if err != nil {
 			return nil, err
@@ -82,11 +91,14 @@ func (c *cli) sessions(ctx context.Context, p *project.Project) (*sessions, erro
 			}
 			shared[string(key)], s.held = h, append(s.held, h)
 		}
+		s.ids[name] = h.ID()
+		if known {
+			continue
+		}
 		h.add(build)
 		if err := h.caches.open(build, c.err); err != nil {
 			return nil, fmt.Errorf("service %q: %w", name, err)
 		}
-		s.ids[name] = h.ID()
 	}
 	return s, nil
 }

@@ -93,7 +93,7 @@ func (w *watcher) rebuild(ctx context.Context, services []string) error {
 	before := w.images(ctx, services)
 	o := &createOptions{UpOptions: client.UpOptions{Builds: client.Builds{Build: true}, NoDeps: true, IgnoreOrphanWarning: true}}
 	err := w.verb(func(d progress.Display) error {
-		return doBuilding(ctx, w.c, w.t, client.VerbUp, services, d, o.with)
+		return doBuilding(ctx, w.c, w.t.building(nil), client.VerbUp, services, d, o.with)
 	})
 	if err != nil || !w.prune {
 		return err

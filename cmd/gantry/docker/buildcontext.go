@@ -216,15 +216,16 @@ func contexts(o *buildOptions, s *buildkit.SolveOpt) error {
 	return nil
 }
 
-// layoutContext is an image in an OCI layout: DIRECTORY[:TAG][@DIGEST].
-func layoutContext(name, layout string, s *buildkit.SolveOpt) error {
+// FindLayout reads DIRECTORY[:TAG][@DIGEST] of an OCI layout, and says which image
+// of it is meant.
+func FindLayout(layout string) (dir, tag, digest string, err error) {
 	dir, digest, pinned := strings.Cut(layout, "@")
 	dir, tag, tagged := strings.Cut(dir, ":")
 	if !tagged {
 		tag = "latest"
 	}
 	if _, err := os.Stat(filepath.Join(dir, "index.json")); err != nil { // a store is made where none is
-		return fmt.Errorf("no OCI layout: %w", err)
+		return "", "", "", fmt.Errorf("no OCI layout: %w", err)
 	}
 	if !pinned {
 		index := ociindex.NewStoreIndex(dir)
@@ -236,9 +237,18 @@ func layoutContext(name, layout string, s *buildkit.SolveOpt) error {
 			err = fmt.Errorf("no image with the tag %q", tag)
 		}
 		if err != nil {
-			return fmt.Errorf("OCI layout %q: %w", dir, err)
+			return "", "", "", fmt.Errorf("OCI layout %q: %w", dir, err)
 		}
 		digest = target.Digest.String()
+	}
+	return dir, tag, digest, nil
+}
+
+// layoutContext is an image in an OCI layout.
+func layoutContext(name, layout string, s *buildkit.SolveOpt) error {
+	dir, tag, digest, err := FindLayout(layout)
+	if err != nil {
+		return err
 	}
 	id := "layout-" + name
 	stores, err := buildctl.ParseOCILayout([]string{id + "=" + dir})
