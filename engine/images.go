@@ -137,7 +137,7 @@ func (e *Engine) TagImage(ctx context.Context, ref, target string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.rt.Tag(ctx, img.ID, target); err != nil {
+	if err := e.rt.Tag(ctx, ref, target); err != nil {
 		return err
 	}
 	e.emitTag(img, target)

@@ -78,6 +78,28 @@ func TestImagesCarryAttestations(t *testing.T) {
 		t.Errorf("the provenance says %s", data)
 	}
 
+	// images that are alike but for what is said of them
+	id := strings.TrimSpace(d.MustDocker("build", "-q", "--provenance=true", "-t", "said", "ctx"))
+	if got := d.MustDocker("run", "--rm", id); got != "made\n" {
+		t.Errorf("the image that was printed says %q", got)
+	}
+	d.MustDocker("tag", "said", reg+"/tagged")
+	d.MustDocker("push", "-q", reg+"/tagged")
+	index = ocispec.Index{}
+	if remote(t, reg+"/tagged", &index); len(index.Manifests) != 2 {
+		t.Errorf("what was tagged and pushed is %+v", index)
+	}
+	d.MustDocker("save", "-o", "said.tar", "said")
+	d.MustDocker("image", "rm", "said", reg+"/tagged")
+	d.MustDocker("load", "-i", "said.tar")
+	d.MustDocker("tag", "said", reg+"/loaded")
+	d.MustDocker("push", "-q", reg+"/loaded")
+	loaded := ocispec.Index{}
+	if remote(t, reg+"/loaded", &loaded); len(loaded.Manifests) != 2 || loaded.Manifests[1].Digest != index.Manifests[1].Digest {
+		t.Errorf("what was saved and loaded is %+v", loaded)
+	}
+	d.MustDocker("image", "rm", "said", reg+"/loaded")
+
 	dir := d.Project("said", "services:\n  web:\n    image: "+reg+"/web\n    build: {context: ../ctx, provenance: mode=min, sbom: generator=scanner}\n")
 	d.Must(dir, "build", "--push")
 	index = ocispec.Index{}
