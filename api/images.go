@@ -31,6 +31,7 @@ type imageSource interface {
 // imageArchives reads and writes images as archives.
 type imageArchives interface {
 	ImageHistory(ctx context.Context, ref, platform string) ([]image.HistoryResponseItem, error)
+	ImageAttestations(ctx context.Context, ref string, o engine.AttestationOptions) ([]image.AttestationStatement, error)
 	LoadImages(ctx context.Context, archive io.Reader, platforms []string, progress func(engine.Progress)) ([]engine.LoadedImage, error)
 	SaveImages(ctx context.Context, refs, platforms []string) (save func(io.Writer) error, err error)
 	ImportImage(ctx context.Context, body io.Reader, o engine.ImportOptions, progress func(engine.Progress)) (id string, err error)
@@ -48,7 +49,7 @@ func (i imageRoutes) routes() []route {
 	return []route{
 		{"GET /images/json", i.list},
 		{"GET /images/get", i.saveSeveral},
-		{"GET /images/{name...}", i.byEnd(map[string]namedHandler{"/json": i.inspect, "/history": i.history, "/get": i.saveOne})},
+		{"GET /images/{name...}", i.byEnd(map[string]namedHandler{"/json": i.inspect, "/history": i.history, "/attestations": i.attestations, "/get": i.saveOne})},
 		{"POST /images/create", i.create},
 		{"POST /images/prune", i.prune},
 		{"POST /images/load", i.load},
@@ -114,6 +115,18 @@ func (i imageRoutes) history(w http.ResponseWriter, r *http.Request, name string
 		return err
 	}
 	items, err := i.ImageHistory(r.Context(), name, platform)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(items))
+}
+
+func (i imageRoutes) attestations(w http.ResponseWriter, r *http.Request, name string) error {
+	platform, err := platformOf(r, "platform")
+	if err != nil {
+		return err
+	}
+	items, err := i.ImageAttestations(r.Context(), name, engine.AttestationOptions{Platform: platform, Types: r.URL.Query()["type"], Statements: flag(r, "statement")})
 	if err != nil {
 		return err
 	}

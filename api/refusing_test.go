@@ -134,6 +134,9 @@ func (r refuser) RepositoryTags(context.Context, string, engine.Auth) ([]string,
 func (r refuser) ImageHistory(context.Context, string, string) ([]image.HistoryResponseItem, error) {
 	return nil, r.err
 }
+func (r refuser) ImageAttestations(context.Context, string, engine.AttestationOptions) ([]image.AttestationStatement, error) {
+	return nil, r.err
+}
 func (r refuser) LoadImages(context.Context, io.Reader, []string, func(engine.Progress)) ([]engine.LoadedImage, error) {
 	return nil, r.err
 }

@@ -97,6 +97,37 @@ func (e *Engine) manifests(ctx context.Context, img *ctd.Image) ([]image.Manifes
 	return out, nil
 }
 
+// AttestationOptions says what ImageAttestations tells.
+type AttestationOptions struct {
+	Platform   string   // such as linux/arm64, the best that is here when empty
+	Types      []string // predicate types, all when empty
+	Statements bool     // their text, too
+}
+
+// ImageAttestations lists the statements about an image that are here.
+func (e *Engine) ImageAttestations(ctx context.Context, ref string, o AttestationOptions) ([]image.AttestationStatement, error) {
+	img, err := e.imageFor(ctx, ref, o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	found, err := e.rt.Attestations(ctx, img, o.Statements)
+	if err != nil {
+		return nil, err
+	}
+	var out []image.AttestationStatement
+	for _, a := range found {
+		if len(o.Types) > 0 && !slices.Contains(o.Types, a.PredicateType) {
+			continue
+		}
+		one := image.AttestationStatement{Descriptor: a.Descriptor, PredicateType: a.PredicateType}
+		if a.Statement != nil {
+			one.Statement = &a.Statement
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
 // ImageHistory tells how an image came to be, its newest layer first.
 func (e *Engine) ImageHistory(ctx context.Context, ref, platform string) ([]image.HistoryResponseItem, error) {
 	img, err := e.imageFor(ctx, ref, platform)

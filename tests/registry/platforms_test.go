@@ -10,7 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"gantry/tests/busybox"
 	"gantry/tests/harness"
+
+	mobyimage "github.com/moby/moby/api/types/image"
+	moby "github.com/moby/moby/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 const foreign = "linux/s390x"
@@ -114,6 +119,13 @@ func TestPlatformsComeAndGo(t *testing.T) {
 		t.Errorf("its history: %s", out)
 	}
 
+	for types, want := range map[string]int{"https://slsa.dev/provenance/v1": 1, "https://spdx.dev/Document": 0} {
+		got := attestations(t, d, ref, types)
+		if len(got) != want || want == 1 && (got[0].PredicateType != types || got[0].Statement == nil || !strings.Contains(string(*got[0].Statement), "buildDefinition")) {
+			t.Errorf("attestations of type %s: %+v", types, got)
+		}
+	}
+
 	held := strings.TrimSpace(d.MustDocker("create", "--platform", foreign, ref))
 	if r := d.FailDocker("rmi", "--platform", foreign, ref); !strings.Contains(r.Stderr, "must be forced") || !strings.Contains(r.Stderr, held[:12]) {
 		t.Errorf("a platform that a container uses: %v", r)
@@ -141,6 +153,21 @@ func TestPlatformsComeAndGo(t *testing.T) {
 	if out := d.MustDocker("images", "-aq", addr+"/two"); out != "" {
 		t.Errorf("without a platform there is %s", out)
 	}
+}
+
+func attestations(t *testing.T, d *harness.Daemon, ref, kind string) []mobyimage.AttestationStatement {
+	t.Helper()
+	engine, err := moby.New(moby.WithHost(d.Host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	got, err := engine.ImageAttestations(t.Context(), ref, moby.ImageAttestationsWithPlatform(ocispec.Platform{OS: "linux", Architecture: "s390x"}),
+		moby.ImageAttestationsWithPredicateTypes(kind), moby.ImageAttestationsWithStatement())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Items
 }
 
 // taken is how many bytes contents and layers have on the disk.
@@ -284,5 +311,48 @@ func TestImagesByDigest(t *testing.T) {
 	}
 	if out := d.MustDocker("images", "-aq"); len(strings.Fields(out)) != 1 {
 		t.Errorf("images left: %s", out)
+	}
+}
+
+// A platform of which a part has come is not here; the one that was stays.
+func TestDaemonKilledInAPullOfAFurtherPlatform(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	addr := harness.Registry(t, "", "")
+	harness.Push(t, addr+"/app:own", []string{"--dest-decompress"})
+	harness.Push(t, addr+"/app:foreign", []string{"--dest-decompress"}, layered(), busybox.Arch("s390x"))
+	d.MustDocker("manifest", "create", "--insecure", addr+"/app:1", addr+"/app:own", addr+"/app:foreign")
+	d.MustDocker("manifest", "push", "--insecure", "--purge", addr+"/app:1")
+	f, through := newFront(t, addr)
+	ref := through + "/app:1"
+	d.MustDocker("pull", ref)
+	pull := d.DockerCommand(d.Dir, "pull", "--platform", foreign, ref)
+	if err := pull.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, f.half)
+	check := func(when string) {
+		t.Helper()
+		if r := d.FailDocker("run", "--rm", "--pull", "never", "--platform", foreign, ref); !strings.Contains(r.Stderr, "does not provide the specified platform") {
+			t.Errorf("%s, a part of it runs: %v", when, r)
+		}
+		if r := d.FailDocker("save", "--platform", foreign, "-o", filepath.Join(d.Dir, "part.tar"), ref); !strings.Contains(r.Stderr, foreign) {
+			t.Errorf("%s, a part of it is saved: %v", when, r)
+		}
+		if got := runs(d, ref, "echo", "whole"); got != "whole" {
+			t.Errorf("%s, the other platform says %q", when, got)
+		}
+	}
+	check("in the pull")
+	d.Kill9()
+	if pull.Wait() == nil {
+		t.Error("the pull did not notice that the daemon died")
+	}
+	close(f.open)
+	d.Launch()
+	check("after the daemon was killed")
+	d.MustDocker("pull", "--platform", foreign, ref)
+	if got := runs(d, "--platform", foreign, ref, "wc", "-c", "/big"); !strings.HasPrefix(got, "8388608 ") {
+		t.Errorf("the layer has %s", got)
 	}
 }
