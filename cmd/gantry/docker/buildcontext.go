@@ -40,7 +40,7 @@ func (f *Front) givenDockerfile(ctx context.Context, kit *buildkit.Client, o *bu
 	case o.file == "-" && source == "-":
 		return nil, errStdinTwice
 	case o.file == "-":
-		return readDockerfile(f.cli.In())
+		return readDockerfile(f.input(ctx))
 	case isHTTP(o.file):
 		text, err := fetched(ctx, kit, o.file)
 		if err != nil {
@@ -49,6 +49,17 @@ func (f *Front) givenDockerfile(ctx context.Context, kit *buildkit.Client, o *bu
 		return text, nil
 	}
 	return nil, nil
+}
+
+// input is stdin, which ends with ctx even when nobody writes to it.
+func (f *Front) input(ctx context.Context) io.Reader {
+	out, in := io.Pipe()
+	context.AfterFunc(ctx, func() { in.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		_, err := io.Copy(in, f.cli.In())
+		in.CloseWithError(err)
+	}()
+	return out
 }
 
 func readDockerfile(in io.Reader) ([]byte, error) {
@@ -86,13 +97,13 @@ func fetched(ctx context.Context, kit *buildkit.Client, url string) (text []byte
 
 // context says where files come from: a directory, a URL, or stdin. given is
 // the Dockerfile, nil if it is one of those.
-func (f *Front) context(o *buildOptions, source string, given []byte, s *buildkit.SolveOpt) error {
+func (f *Front) context(ctx context.Context, o *buildOptions, source string, given []byte, s *buildkit.SolveOpt) error {
 	if err := contexts(o, s); err != nil {
 		return err
 	}
 	switch {
 	case source == "-":
-		return f.stdin(o, given, s)
+		return f.stdin(ctx, o, given, s)
 	case isRemote(source):
 		s.FrontendAttrs["context"] = source
 		if given == nil && filepath.IsAbs(o.file) {
@@ -121,8 +132,8 @@ func (f *Front) context(o *buildOptions, source string, given []byte, s *buildki
 }
 
 // stdin has an archive or a Dockerfile.
-func (f *Front) stdin(o *buildOptions, given []byte, s *buildkit.SolveOpt) error {
-	in, err := sent.Look(f.cli.In())
+func (f *Front) stdin(ctx context.Context, o *buildOptions, given []byte, s *buildkit.SolveOpt) error {
+	in, err := sent.Look(f.input(ctx))
 	switch {
 	case err != nil:
 		return err

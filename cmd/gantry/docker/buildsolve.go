@@ -37,7 +37,7 @@ func (f *Front) solveOptions(ctx context.Context, kit *buildkit.Client, o *build
 	if err != nil {
 		return s, err
 	}
-	return s, f.context(o, source, text, &s)
+	return s, f.context(ctx, o, source, text, &s)
 }
 
 // arguments are those of the Dockerfile and of what it makes.
