@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"gantry/cmd/gantry/docker"
 	"gantry/cmd/gantry/progress"
 	"gantry/project"
 	"gantry/scheduler"
@@ -25,6 +26,7 @@ import (
 	"github.com/moby/buildkit/session/filesync"
 	"github.com/moby/buildkit/session/secrets"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/session/sshforward"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
 	"github.com/moby/buildkit/util/staticfs"
 	engine "github.com/moby/moby/client"
@@ -194,12 +196,16 @@ func (h *held) provide(auth session.Attachable) error {
 	if len(h.build.Secrets) > 0 {
 		h.Allow(secretsprovider.NewSecretProvider(secretFiles(h.build.Secrets)))
 	}
-	if len(h.build.SSH) == 0 {
-		return nil
-	}
 	var agents []sshprovider.AgentConfig
 	for _, a := range h.build.SSH {
 		agents = append(agents, sshprovider.AgentConfig{ID: a.ID, Paths: a.Paths})
+	}
+	switch {
+	case len(agents) > 0:
+	case project.Directory(h.build.Context) == "" && docker.OverSSH(h.build.Context):
+		agents = []sshprovider.AgentConfig{{ID: sshforward.DefaultID}}
+	default:
+		return nil
 	}
 	ssh, err := sshprovider.NewSSHAgentProvider(agents)
 	if err != nil {

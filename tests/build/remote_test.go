@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -13,10 +15,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gantry/tests/harness"
 
 	moby "github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 )
 
 // web serves git repositories, and other files, below a directory. Those below
@@ -316,4 +320,63 @@ func TestIgnoredFilesAreNotInTheImage(t *testing.T) {
 		t.Errorf("without a Dockerfile: %v", err)
 	}
 	h.MustDocker("image", "prune", "-f")
+}
+
+// Ctrl-C ends a build whatever it waits for: its stdin, of which nothing has
+// come yet, or servers that never answer.
+func TestCtrlCWhileABuildWaits(t *testing.T) {
+	t.Parallel()
+	d := daemon(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan net.Conn, 10) // and never answered
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			asked <- conn
+		}
+	}()
+	d.Write("adds/Dockerfile", "FROM "+image+"\nADD http://"+l.Addr().String()+"/file /\n")
+	for _, context := range []string{"-", "http://" + l.Addr().String() + "/x.git", "http://" + l.Addr().String() + "/x.tar", "adds"} {
+		cmd := d.DockerCommand(d.Dir, "build", context)
+		in, to, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		defer to.Close()
+		cmd.Stdin = in
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if context == "-" {
+			io.WriteString(to, "#")
+			harness.Eventually(t, "the build reads its stdin", func() error {
+				if n, err := unix.IoctlGetInt(int(in.Fd()), unix.TIOCINQ); err != nil || n > 0 {
+					return fmt.Errorf("%d bytes are left: %w", n, err)
+				}
+				return nil
+			})
+		} else {
+			defer (<-asked).Close()
+		}
+		cmd.Process.Signal(os.Interrupt)
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case <-ended:
+			if code := cmd.ProcessState.ExitCode(); code != 130 {
+				t.Errorf("%s: exit code %d", context, code)
+			}
+		case <-time.After(patience):
+			cmd.Process.Kill()
+			t.Errorf("%s: a build that waits does not end", context)
+		}
+	}
 }

@@ -212,8 +212,12 @@ func TestGitContextsOverSSH(t *testing.T) {
 	if r := build("", "--ssh", "default="+stranger, url+"#other"); r.Code == 0 || !strings.Contains(r.Stderr, "Permission denied") {
 		t.Errorf("with a key that opens nothing: %v", r)
 	}
-	dir := d.Project("p", "services:\n  app:\n    image: app\n    build:\n      context: "+url+"#main\n      ssh: [default="+key+"]\n")
-	d.Must(dir, "build")
-	d.MustDocker("image", "rm", "app")
+	dir := d.Project("p", "services:\n  keyed:\n    image: app\n    build:\n      context: "+url+"#main\n      ssh: [default="+key+"]\n  agent:\n    image: app:agent\n    build: "+url+"#v1\n")
+	compose := d.Command(dir, "build")
+	compose.Env = append(compose.Env, "SSH_AUTH_SOCK="+socket)
+	if r := d.Finish(compose); r.Code != 0 {
+		t.Errorf("compose: %v", r)
+	}
+	d.MustDocker("image", "rm", "app", "app:agent")
 	d.MustDocker("image", "prune", "-f")
 }

@@ -294,8 +294,9 @@ func isRemote(source string) bool {
 	return git
 }
 
-// overSSH tells whether a source is a git repository that SSH leads to.
-func overSSH(source string) bool {
+// OverSSH tells whether a source is a git repository that SSH leads to: it is
+// fetched with the agent of whoever builds it.
+func OverSSH(source string) bool {
 	if !isRemote(source) {
 		return false
 	}

@@ -28,7 +28,7 @@ func (f *Front) solveOptions(ctx context.Context, kit *buildkit.Client, o *build
 			return s, err
 		}
 	}
-	if len(o.ssh) == 0 && overSSH(source) {
+	if len(o.ssh) == 0 && OverSSH(source) {
 		if err := agents([]string{sshforward.DefaultID}, &s); err != nil {
 			return s, err
 		}
