@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"gantry/cmd/gantry/docker"
 	"gantry/cmd/gantry/progress"
 	"gantry/scheduler"
 
@@ -30,6 +31,7 @@ type buildDisplay struct {
 	shown chan struct{}
 	err   error
 	rest  progress.Display // what is not a build's own
+	warn  func()           // shows what was found in Dockerfiles
 
 	mu    sync.Mutex
 	built []scheduler.Event
@@ -72,7 +74,11 @@ func newBuildDisplay(ctx context.Context, c *cli, w io.Writer) (*buildDisplay, e
 	}
 	go func() {
 		defer close(d.shown)
-		_, d.err = display.UpdateFrom(context.WithoutCancel(ctx), d.all)
+		var found []client.VertexWarning
+		found, d.err = display.UpdateFrom(context.WithoutCancel(ctx), d.all)
+		if mode != progressui.RawJSONMode && mode != progressui.QuietMode {
+			d.warn = func() { docker.PrintWarnings(w, found, "build --check") }
+		}
 		for range d.all { // whoever sends must not hang
 		}
 	}()
@@ -162,6 +168,9 @@ func (d *buildDisplay) Close() {
 	d.wait.Wait()
 	close(d.all)
 	<-d.shown
+	if d.warn != nil {
+		d.warn()
+	}
 	d.kit.Close()
 	d.api.Close()
 	for _, e := range d.built {

@@ -106,10 +106,18 @@ func (f *Front) build(ctx context.Context, o *buildOptions, source string) error
 // shown runs a build with a display of its progress on stderr.
 func (f *Front) shown(ctx context.Context, o *buildOptions, run func(chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error)) (*buildkit.SolveResponse, error) {
 	mode := progressui.DisplayMode(o.progress)
-	if o.progress == "auto" {
+	switch o.progress {
+	case "auto":
 		mode = progressui.DisplayMode(firstNonEmpty(f.Getenv("BUILDKIT_PROGRESS"), o.progress))
+	case "quiet": // that is --quiet; without a word of the image it is none
+		o.quiet = true
+	case "none":
+		mode = progressui.QuietMode
 	}
 	if o.quiet {
+		if mode == progressui.PlainMode || mode == progressui.TtyMode || mode == progressui.RawJSONMode {
+			return nil, fmt.Errorf("progress=%s and quiet cannot be used together", mode)
+		}
 		mode = progressui.QuietMode
 	}
 	display, err := progressui.NewDisplay(f.Err, mode)
@@ -126,7 +134,11 @@ func (f *Front) shown(ctx context.Context, o *buildOptions, run func(chan *build
 		return nil, context.Cause(ctx)
 	}
 	if warnings := <-shown; err == nil && mode != progressui.QuietMode && mode != progressui.RawJSONMode {
-		printWarnings(f.Err, warnings, logrus.IsLevelEnabled(logrus.DebugLevel))
+		expand := f.Name + " --debug"
+		if logrus.IsLevelEnabled(logrus.DebugLevel) {
+			expand = ""
+		}
+		PrintWarnings(f.Err, warnings, expand)
 	}
 	return resp, err
 }

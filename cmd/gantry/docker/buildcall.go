@@ -135,8 +135,9 @@ func printLint(w io.Writer, result []byte) error {
 	return errors.New(text.String())
 }
 
-// printWarnings shows what the frontend has found while it built.
-func printWarnings(w io.Writer, warnings []buildkit.VertexWarning, whole bool) {
+// PrintWarnings shows what the frontend has found while it built: in a line each,
+// or all that it says when there is no command that does.
+func PrintWarnings(w io.Writer, warnings []buildkit.VertexWarning, expand string) {
 	if len(warnings) == 0 {
 		return
 	}
@@ -144,13 +145,13 @@ func printWarnings(w io.Writer, warnings []buildkit.VertexWarning, whole bool) {
 	if n := len(warnings); n > 1 {
 		text = fmt.Sprintf("%d warnings found", n)
 	}
-	if !whole {
-		text += " (use docker --debug to expand)"
+	if expand != "" {
+		text += " (use " + expand + " to expand)"
 	}
 	fmt.Fprintf(w, "\n %s:\n", text)
 	for _, warn := range warnings {
 		fmt.Fprintf(w, " - %s\n", warn.Short)
-		if !whole {
+		if expand != "" {
 			continue
 		}
 		for _, d := range warn.Detail {

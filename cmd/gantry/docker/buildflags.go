@@ -37,7 +37,7 @@ func (o *buildOptions) flags(f *pflag.FlagSet) {
 	list(&o.cacheFrom, "cache-from", "", `External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")`)
 	list(&o.cacheTo, "cache-to", "", `Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")`)
 	list(&o.outputs, "output", "o", `Output destination (format: "type=local,dest=path")`)
-	f.StringVar(&o.progress, "progress", "auto", `Set type of progress output ("auto", "plain", "tty", "quiet", "rawjson")`)
+	f.StringVar(&o.progress, "progress", "auto", `Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty")`)
 	f.StringSliceVar(&o.platforms, "platform", nil, "Set target platform for build")
 	f.StringVar(&o.iidfile, "iidfile", "", "Write the image ID to a file")
 	f.StringVar(&o.metadata, "metadata-file", "", "Write build result metadata to a file")

@@ -45,6 +45,8 @@ func (f *Front) arguments(o *buildOptions, s *buildkit.SolveOpt) error {
 	switch {
 	case o.squash:
 		return errors.New("--squash is not supported: use a multi-stage build to keep an image small")
+	case o.noCache && len(o.noCacheFilter) > 0:
+		return errors.New("--no-cache and --no-cache-filter cannot currently be used together")
 	case len(o.security) > 0:
 		return errors.New("--security-opt is not supported in builds")
 	case o.isolation != "" && o.isolation != "default":
