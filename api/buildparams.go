@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,13 +73,23 @@ func classicBuild(r *http.Request) (o engine.ClassicBuild, err error) {
 	case "upload-request":
 		o.Uploaded = true
 	default:
-		if !strings.Contains(remote, "://") && !strings.HasPrefix(remote, "git@") && !strings.HasPrefix(remote, "github.com/") {
+		if !isRemote(remote) {
 			return o, badRequest("parameter \"remote\": %q is no URL of an archive, a Dockerfile or a git repository", remote)
 		}
 		o.Context = remote
 	}
 	o.Credentials, err = registryConfig(r.Header.Get("X-Registry-Config"))
 	return o, err
+}
+
+// isRemote tells whether a build's context lies elsewhere.
+func isRemote(context string) bool {
+	scheme, _, url := strings.Cut(context, "://")
+	if url {
+		return slices.Contains([]string{"http", "https", "git", "ssh"}, strings.ToLower(scheme))
+	}
+	host, _, scp := strings.Cut(context, ":") // user@host:path
+	return scp && strings.Contains(host, "@") && !strings.Contains(host, "/") || strings.HasPrefix(context, "github.com/")
 }
 
 // registryConfig decodes the X-Registry-Config header: JSON in URL-safe base64
