@@ -25,11 +25,13 @@ func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules CacheRule
 		return types.CachePruneReport{}, err
 	}
 	rules.Filters, rules.Unused = filtered.Filters, filtered.Unused
-	gone, err := e.pruneBuildCache(ctx, rules)
+	gone, held, err := e.pruneBuildCache(ctx, rules)
 	report := types.CachePruneReport{CachesDeleted: []string{}}
 	for _, u := range gone {
 		report.CachesDeleted = append(report.CachesDeleted, u.ID)
-		report.SpaceReclaimed += uint64(max(0, u.Size))
+		if !held[u.ID] {
+			report.SpaceReclaimed += uint64(max(0, u.Size))
+		}
 	}
 	if err != nil {
 		return report, fmt.Errorf("build cache: %w", err)
@@ -38,16 +40,27 @@ func (e *Engine) PruneBuildCache(ctx context.Context, f Filters, rules CacheRule
 	return report, nil
 }
 
-func (e *Engine) pruneBuildCache(ctx context.Context, rules CacheRules) ([]*build.CacheRecord, error) {
+// pruneBuildCache returns what went, and of what was there what images hold, too:
+// that has not left the disk.
+func (e *Engine) pruneBuildCache(ctx context.Context, rules CacheRules) (gone []*build.CacheRecord, held map[string]bool, err error) {
 	if built, err := e.hasBuilt(); err != nil || !built {
-		return nil, err
+		return nil, nil, err
 	}
 	defer e.room.spend()()
 	b, err := e.builder()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return b.Prune(ctx, rules)
+	before, err := b.Usage(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	held = map[string]bool{}
+	for _, r := range before {
+		held[r.ID] = r.Shared
+	}
+	gone, err = b.Prune(ctx, rules)
+	return gone, held, err
 }
 
 // buildCacheUsage counts what builds have cached. What images hold too is not

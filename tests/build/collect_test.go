@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"gantry/tests/harness"
+
+	"github.com/docker/go-units"
 )
 
 // Nobody has to prune a disk that builds fill: of what they have cached, as much
@@ -96,7 +98,12 @@ func TestPruneTakesWhatIsAskedFor(t *testing.T) {
 		t.Errorf("df says\n%s", out)
 	}
 	// what images hold stays on the disk, and is counted once
-	d.MustDocker("builder", "prune", "-af")
+	before := usage(t, d.Data())
+	out := d.MustDocker("builder", "prune", "-af")
+	size, err := units.FromHumanSize(strings.TrimSpace(out[strings.LastIndex(out, ":")+1:]))
+	if freed := before - usage(t, d.Data()); err != nil || size > freed+1_000_000 {
+		t.Errorf("%d bytes have left the disk, it says %d, %v:\n%s", freed, size, err, out)
+	}
 	if got := d.MustDocker("run", "--rm", "app", "sh", "-c", "wc -c < /big"); got != "3000000\n" || records() != 0 {
 		t.Errorf("after all was pruned the image has %q, the cache %d records", got, records())
 	}
