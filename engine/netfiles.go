@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gantry/network"
@@ -29,6 +30,13 @@ func (e *Engine) writeFiles(c *ctr, rec *record, eps map[string]*mobynet.Endpoin
 	for _, a := range rec.Networks {
 		if ep := eps[a.Network]; ep != nil && len(gateways) == 0 && ep.Gateway.IsValid() {
 			gateways = append(gateways, ep.Gateway)
+		}
+	}
+	toHost := func(extra string) bool { return strings.HasSuffix(extra, "host-gateway") }
+	if len(gateways) == 0 && slices.ContainsFunc(h.ExtraHosts, toHost) { // on internal networks, or not on another yet
+		var err error
+		if gateways, err = e.hostGateways(e.ctx); err != nil {
+			return err
 		}
 	}
 	hosts, err := network.HostsFile(rec.Config.Hostname, rec.Config.Domainname, addressesOf(rec, eps), h.ExtraHosts, gateways)
