@@ -13,7 +13,7 @@ DEMO_PORT  ?= 8088
 TEST_FLAGS ?= -timeout 18m
 PACKAGES   ?= ./...
 
-.PHONY: help build install install-docker-link deps test-deps demo demo-down demo-app demo-base test test-examples test-vm bench lint docs clean
+.PHONY: help build install install-docker-link deps test-deps demo demo-down demo-app demo-base test test-examples test-clients test-vm bench lint docs clean
 
 help: ## Show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test: test-deps build ## Run all tests, with real containers (root)
 
 test-examples: test-deps build demo-base ## Build and run the examples, from packages and sources of Debian's mirror (root)
 	GANTRY_BIN=$(CURDIR)/$(BIN) go test -tags examples -count=1 -v -timeout 18m ./tests/examples
+
+test-clients: test-deps build ## Build Docker Compose 2 and 5 and buildx from Go's module proxy, and run them (root)
+	scripts/build-clients $(BIN)/clients
+	GANTRY_BIN=$(CURDIR)/$(BIN) GANTRY_CLIENTS=$(CURDIR)/$(BIN)/clients go test -tags clients -count=1 -v -timeout 12m -run Released ./tests/clients
 
 test-vm: build ## Run the tests that need systemd, cgroup v2 and a reboot, in QEMU
 	tests/vm/run

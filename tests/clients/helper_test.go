@@ -66,11 +66,18 @@ func client(t *testing.T, d *harness.Daemon, opts ...moby.Opt) *moby.Client {
 // run runs a client's program to its end and returns what it printed.
 func run(t *testing.T, d *harness.Daemon, dir, program string, args ...string) string {
 	t.Helper()
+	return runWith(t, d, dir, nil, program, args...)
+}
+
+// runWith is run with more of an environment: NAME=value.
+func runWith(t *testing.T, d *harness.Daemon, dir string, env []string, program string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+d.Dir+"/docker-config", "COMPOSE_PROJECT_NAME=", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(cmd.Env, env...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
