@@ -55,6 +55,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 			errs = multierror.Append(errs, r.removeSnapshot(ctx, id))
 		}
 	}
+	errs = multierror.Append(errs, r.sweepViews(ctx, keep))
 	exits, err := r.exitIDs()
 	errs = multierror.Append(errs, err)
 	for _, id := range exits {

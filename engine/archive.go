@@ -166,6 +166,7 @@ func (e *Engine) openFiles(ctx context.Context, c *ctr, readOnly bool) (*files.T
 	}
 	cctx, cancel := e.cleanupContext()
 	defer cancel()
+	err = errJoin(err, e.releaseImages(&rec, user))
 	for i := range rec.Mounts {
 		if p := &rec.Mounts[i]; p.Type == mount.TypeVolume { // the tree has its own mounts
 			_, uerr := e.volumes.Unmount(cctx, p.Name, user)
@@ -205,8 +206,17 @@ func (e *Engine) volumesOf(ctx context.Context, c *ctr, rec *record, user string
 				return nil, err
 			}
 			source = dir
+		case mount.TypeImage:
+			dir := e.imageMount(user, i)
+			if err := e.rt.MountView(ctx, rec.ID, i, dir); err != nil {
+				return nil, err
+			}
+			source = dir + strings.TrimPrefix(p.Source, e.imageMount(rec.ID, i))
 		}
 		add(source, filepath.Clean(p.Target), !p.RW)
+	}
+	for i, f := range rec.Files {
+		add(givenPath(c.dir, i), filepath.Clean(f.Target), true)
 	}
 	own := e.files(c, rec)
 	for _, target := range slices.Sorted(maps.Keys(own)) {

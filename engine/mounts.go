@@ -99,6 +99,10 @@ func (e *Engine) makeVolumes(ctx context.Context, c *ctr, rec *record, undo *und
 				undo.add(func(ctx context.Context) error { return ignoreNotFound(e.volumes.Remove(ctx, p.Name)) })
 			}
 			p.Source = v.Mountpoint
+		case mount.TypeImage:
+			if err := e.makeImageMount(ctx, rec, i, undo); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -187,6 +191,8 @@ func (e *Engine) mountVolumes(ctx context.Context, rec *record) error {
 					"read/write": strconv.FormatBool(p.RW), "propagation": string(p.Propagation),
 				})
 			}
+		case mount.TypeImage:
+			err = e.rt.MountView(ctx, rec.ID, i, e.imageMount(rec.ID, i))
 		}
 		if err != nil {
 			return err
@@ -195,9 +201,9 @@ func (e *Engine) mountVolumes(ctx context.Context, rec *record) error {
 	return e.makeShm(rec)
 }
 
-// unmountVolumes ends a container's use of its volumes.
+// unmountVolumes ends a container's use of its volumes and images.
 func (e *Engine) unmountVolumes(ctx context.Context, rec *record) error {
-	var errs []error
+	errs := []error{e.releaseImages(rec, rec.ID)}
 	for i := range rec.Mounts {
 		if p := &rec.Mounts[i]; p.Type == mount.TypeVolume {
 			was, err := e.volumes.Unmount(ctx, p.Name, rec.ID)

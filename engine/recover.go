@@ -163,7 +163,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 			errs = append(errs, e.undoHalfMade(ctx, d.Name()))
 		}
 	}
-	errs = append(errs, e.sweepBuilds(ctx), e.net.Sweep(ctx, known), e.rt.Sweep(ctx, known))
+	errs = append(errs, e.sweepBuilds(ctx), e.net.Sweep(ctx, known), e.sweepImageMounts(known), e.rt.Sweep(ctx, known))
 	for _, c := range e.all() {
 		st := c.state()
 		switch {

@@ -133,6 +133,7 @@ func (e *Engine) erase(ctx context.Context, c *ctr, withVolumes bool) error {
 		e.deleteTask(ctx, c.id),
 		e.net.Release(ctx, c.id),
 		e.unmountVolumes(ctx, &rec),
+		e.dropImages(ctx, &rec),
 		e.dropShm(c.id),
 		e.dropCgroup(c.id),
 		e.rt.DeleteContainer(ctx, c.id),

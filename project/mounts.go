@@ -63,6 +63,13 @@ func (t *translator) mount(s types.ServiceConfig, v types.ServiceVolumeConfig) (
 		if o := v.Tmpfs; o != nil && (o.Size != 0 || o.Mode != 0) {
 			m.TmpfsOptions = &mount.TmpfsOptions{SizeBytes: int64(o.Size), Mode: os.FileMode(o.Mode)}
 		}
+	case types.VolumeTypeImage:
+		if m.Source, m.ReadOnly = v.Source, true; v.Source == "" {
+			fail("image mount on %q has no source", v.Target)
+		}
+		if v.Image != nil && v.Image.SubPath != "" {
+			m.ImageOptions = &mount.ImageOptions{Subpath: v.Image.SubPath}
+		}
 	default: // refused before, or ignored on the user's word
 		return m, false
 	}

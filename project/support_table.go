@@ -3,11 +3,10 @@ package project
 import "slices"
 
 const (
-	fileOwner       = "the container gets a copy of the file; without any of uid, gid and mode, a file of the host is mounted as it is"
-	laterHooks      = "Gantry does not run containers as hooks; use a service and depends_on with service_completed_successfully"
-	laterImageMount = "Gantry does not mount images yet; remove it"
-	noRelabel       = "files are not relabelled for SELinux; without SELinux nothing is missing"
-	notAFile        = "there is no store of them on this host; use file, environment or, for a config, content"
+	fileOwner  = "the container gets a copy of the file; without any of uid, gid and mode, a file of the host is mounted as it is"
+	laterHooks = "Gantry does not run containers as hooks; use a service and depends_on with service_completed_successfully"
+	noRelabel  = "files are not relabelled for SELinux; without SELinux nothing is missing"
+	notAFile   = "there is no store of them on this host; use file, environment or, for a config, content"
 )
 
 // otherRules are the keys outside of services. Source: compose specification.

@@ -26,7 +26,7 @@ services:
     logging: {driver: syslog, options: {dir: x, max-size: 1m}}
     volumes:
       - data:/data:U
-      - {type: image, source: nginx, target: /image}
+      - {type: cluster, source: nginx, target: /image}
     deploy:
       mode: global-job
       resources: {reservations: {devices: [{capabilities: [gpu], options: {a: b}}]}}
@@ -78,7 +78,7 @@ services:
 		`compose.yaml:11:15: services.web.logging.driver: "syslog" is not supported: use json-file, local or none`,
 		"compose.yaml:11:41: services.web.logging.options.dir: this log option is not supported; use max-size and max-file",
 		`compose.yaml:13:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
-		`compose.yaml:14:10: services.web.volumes.1.type: "image" is not supported: use bind, volume or tmpfs`,
+		`compose.yaml:14:10: services.web.volumes.1.type: "cluster" is not supported: use bind, volume, tmpfs or image`,
 		`compose.yaml:16:7: services.web.deploy.mode: "global-job" is not supported: use replicated or global`,
 		"compose.yaml:17:66: services.web.deploy.resources.reservations.devices.0.options: a CDI specification decides about its devices; remove it",
 		"compose.yaml:19:5: services.web.storage_opt: overlayfs has no options for one container; remove it",
@@ -109,7 +109,7 @@ services:
 	}
 	web, _ := p.Service("web")
 	if len(web.HostConfig.Mounts) != 1 {
-		t.Errorf("the image mount should be left out: %v", web.HostConfig.Mounts)
+		t.Errorf("the cluster mount should be left out: %v", web.HostConfig.Mounts)
 	}
 	if app, _ := p.Service("app"); len(app.Files) != 0 || len(app.Networks) != 1 || len(app.Networks[0].Settings.Links) != 0 {
 		t.Errorf("what is not supported should be left out: %+v", app)

@@ -24,6 +24,7 @@ func (b *up) check() {
 			b.checkModes(w)
 			b.checkVolumesFrom(w)
 			b.checkFiles(w)
+			b.checkMounted(w)
 		}
 		b.checkNames(w)
 		if creates || begins {
@@ -91,6 +92,24 @@ func (b *up) checkFiles(w *work) {
 				"service %q: the content of %s %q is not kept here: send the project's definition", w.svc.Name, f.Kind, f.Name)
 		}
 	}
+}
+
+// checkMounted makes sure that the images to mount can be had.
+func (b *up) checkMounted(w *work) {
+	for i, m := range w.svc.HostConfig.Mounts {
+		if m.Type != mount.TypeImage || b.isBuilt(m.Source) {
+			continue
+		}
+		if image := b.s.Images[m.Source]; image.ID == "" && image.Err != nil {
+			b.refuse(position(w.svc, fmt.Sprintf("volumes.%d", i), "volumes"), image.Err,
+				"service %q: image %q to mount is not here and cannot be pulled: %v", w.svc.Name, m.Source, image.Err)
+		}
+	}
+}
+
+// isBuilt says that this plan builds an image.
+func (b *up) isBuilt(ref string) bool {
+	return slices.ContainsFunc(b.order, func(w *work) bool { return w.svc.Image == ref && w.image.build != "" })
 }
 
 // checkNames makes sure that the names to be given are free, or become so in

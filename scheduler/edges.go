@@ -72,8 +72,11 @@ func (b *up) createNeeds(w *work, t *slot) {
 		}
 	}
 	for _, m := range w.svc.HostConfig.Mounts {
-		if m.Type == mount.TypeVolume && b.volumes[m.Source] != nil {
+		switch {
+		case m.Type == mount.TypeVolume && b.volumes[m.Source] != nil:
 			t.create.need(b.volumes[m.Source].create)
+		case m.Type == mount.TypeImage:
+			t.create.need(b.images[ImageQuery{Ref: m.Source}])
 		}
 	}
 	for _, mode := range owners(w.svc) {

@@ -11,6 +11,7 @@ import (
 	"gantry/project"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/mount"
 )
 
 // imageNeed is what a service's image needs.
@@ -127,6 +128,21 @@ func (b *up) pull(w *work) {
 	a.Force = a.Force || force
 	a.Optional = a.Optional && w.image.optional
 	n.Action = a
+}
+
+// mounted drafts the pulls of the images that a service's new containers mount,
+// unless another service's need brings them.
+func (b *up) mounted(w *work) {
+	if !slices.ContainsFunc(w.slots, func(t *slot) bool { return t.create != nil || t.keep == nil }) {
+		return
+	}
+	for _, m := range w.svc.HostConfig.Mounts {
+		key := ImageQuery{Ref: m.Source}
+		if m.Type != mount.TypeImage || b.s.Images[m.Source].ID != "" || b.images[key] != nil {
+			continue
+		}
+		b.images[key] = b.add(rank{groupImages, w.index}, PullImage{Ref: m.Source, Services: []string{w.svc.Name}}, "mounted by "+w.svc.Name)
+	}
 }
 
 // built drafts a build, after those of the images that it begins with where

@@ -8,6 +8,8 @@ import (
 
 	"gantry/project"
 	"gantry/scheduler"
+
+	"github.com/moby/moby/api/types/mount"
 )
 
 // Source: compose build specification, "Using build and image".
@@ -121,5 +123,32 @@ func TestServicesThatShareAnImageAgree(t *testing.T) {
 		if !strings.Contains(again, "stop container "+name) || !strings.Contains(again, " if image app is not ") {
 			t.Errorf("%s would not be replaced:\n%s", name, again)
 		}
+	}
+}
+
+// Images that containers mount are pulled, or built, before those are created.
+func TestImagesToMountAreThereFirst(t *testing.T) {
+	mounts := func(ref string) func(*project.Service) {
+		return func(s *project.Service) {
+			s.HostConfig.Mounts = append(s.HostConfig.Mounts, mount.Mount{Type: mount.TypeImage, Source: ref, Target: "/" + ref})
+		}
+	}
+	p := shop(service("a", mounts("tools"), mounts("site")), service("b", built("site")))
+	d := host()
+	o := scheduler.Options{Seed: "x", Now: time.Unix(1e9, 0)}
+	if _, err := scheduler.Build(p, observe(t, d, scheduler.QueryFor(p, o)), o); err == nil || !strings.Contains(err.Error(), `image "tools" to mount`) {
+		t.Errorf("an image that nobody has: %v", err)
+	}
+	d.Publish("tools", scheduler.Image{ID: "sha256:tools"})
+	plan, err := scheduler.Build(p, observe(t, d, scheduler.QueryFor(p, o)), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := plan.String(); strings.Count(text, "pull image tools") != 1 || strings.Contains(text, "pull image site") {
+		t.Errorf("plan:\n%s", text)
+	}
+	run(t, d, plan) // which refuses what is not there
+	if again, err := scheduler.Build(p, observe(t, d, scheduler.QueryFor(p, o)), o); err != nil || !again.Empty() {
+		t.Errorf("once more: %v, %v", again, err)
 	}
 }

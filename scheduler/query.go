@@ -101,6 +101,8 @@ func (q *Query) service(name string, svc *project.Service, n int, o Options) {
 		switch {
 		case m.Type == mount.TypeVolume && m.Source != "":
 			q.Volumes = append(q.Volumes, m.Source)
+		case m.Type == mount.TypeImage:
+			q.Images = append(q.Images, ImageQuery{Ref: m.Source, Remote: true})
 		case m.Type == mount.TypeBind && mustExist(m):
 			q.Binds = append(q.Binds, m.Source)
 		}

@@ -32,6 +32,9 @@ func (b *up) steps() {
 	for _, w := range b.order {
 		b.pull(w)
 	}
+	for _, w := range b.order {
+		b.mounted(w)
+	}
 	for i, name := range sorted(b.networks) {
 		n := b.networks[name]
 		cause := "new"

@@ -139,8 +139,9 @@ func fromMount(m mount.Mount) (Point, error) {
 		mount.TypeBind:   m.BindOptions != nil,
 		mount.TypeVolume: m.VolumeOptions != nil,
 		mount.TypeTmpfs:  m.TmpfsOptions != nil,
+		mount.TypeImage:  m.ImageOptions != nil,
 	}
-	for _, t := range []mount.Type{mount.TypeBind, mount.TypeVolume, mount.TypeTmpfs} {
+	for _, t := range []mount.Type{mount.TypeBind, mount.TypeVolume, mount.TypeTmpfs, mount.TypeImage} {
 		if given[t] && t != m.Type {
 			return Point{}, invalid("options of a %s on a mount of type %q", t, m.Type)
 		}
@@ -153,9 +154,9 @@ func fromMount(m mount.Mount) (Point, error) {
 	case mount.TypeTmpfs:
 		err = p.tmpfsFrom(m)
 	case mount.TypeImage:
-		err = fmt.Errorf("mounts of type image are not supported yet: %w", errdefs.ErrNotImplemented)
+		err = p.imageFrom(m)
 	default:
-		err = invalid("type %q is not bind, volume or tmpfs", m.Type)
+		err = invalid("type %q is not bind, volume, tmpfs or image", m.Type)
 	}
 	return p, err
 }
@@ -200,6 +201,19 @@ func (p *Point) volumeFrom(m mount.Mount) error {
 	p.NoCopy, p.Labels, p.Subpath = o.NoCopy, o.Labels, o.Subpath
 	if o.DriverConfig != nil {
 		p.Driver, p.Options = o.DriverConfig.Name, o.DriverConfig.Options
+	}
+	return nil
+}
+
+// imageFrom reads a mount of an image, which is read-only in any case.
+func (p *Point) imageFrom(m mount.Mount) error {
+	if p.Image, p.RW = m.Source, false; m.Source == "" {
+		return invalid("an image mount has no source")
+	}
+	if o := m.ImageOptions; o != nil {
+		if p.Subpath = o.Subpath; o.Subpath != "" && (!filepath.IsLocal(o.Subpath) || strings.ContainsRune(o.Subpath, 0)) {
+			return invalid("subpath %q is not a path inside the image", o.Subpath)
+		}
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 // record and serves to make its volume, to fill that, to mount it, and to
 // show it.
 type Point struct {
-	Type   mount.Type `json:"type"`             // volume, bind or tmpfs
+	Type   mount.Type `json:"type"`             // volume, bind, tmpfs or image
 	Target string     `json:"target"`           // absolute and clean
 	Source string     `json:"source,omitempty"` // host path: of a bind as asked for, of a volume once the caller knows it
 	RW     bool       `json:"rw,omitempty"`
@@ -34,6 +34,9 @@ type Point struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	NoCopy    bool              `json:"noCopy,omitempty"`  // do not fill it from the image
 	Subpath   string            `json:"subpath,omitempty"` // mount this directory of the volume; relative
+
+	// Image is the reference of an image that is mounted; Subpath is within it.
+	Image string `json:"image,omitempty"`
 
 	// Of binds; propagation and recursion are a volume's too.
 	CreateHostPath       bool              `json:"createHostPath,omitempty"` // make a missing source a directory
@@ -65,9 +68,7 @@ type Request struct {
 // Points returns the mount points that r asks for, each target once, parents
 // before children. Two explicit mounts of one target are an error; an explicit
 // one hides one taken over from another container, and both hide an anonymous
-// volume that the image declares. Errors are errdefs.ErrInvalidArgument, or
-// errdefs.ErrNotImplemented for types of mount that are valid but not
-// supported.
+// volume that the image declares. Errors are errdefs.ErrInvalidArgument.
 func Points(r Request) ([]Point, error) {
 	explicit, err := explicitPoints(r)
 	if err != nil {
@@ -213,6 +214,8 @@ func (p Point) MountPoint() container.MountPoint {
 	case mount.TypeVolume:
 		m.Driver = cmp.Or(p.Driver, LocalDriver)
 		m.Propagation = p.Propagation
+	case mount.TypeImage:
+		m.Source = p.Image
 	case mount.TypeBind:
 		m.Propagation = cmp.Or(p.Propagation, mount.PropagationRPrivate)
 	}

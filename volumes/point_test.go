@@ -118,15 +118,14 @@ func TestPointsRefuses(t *testing.T) {
 		"tmpfs option":        {one(mount.Mount{Type: mount.TypeTmpfs, Target: "/x", TmpfsOptions: &mount.TmpfsOptions{Options: [][]string{{"what"}}}}), "what"},
 		"tmpfs option, empty": {one(mount.Mount{Type: mount.TypeTmpfs, Target: "/x", TmpfsOptions: &mount.TmpfsOptions{Options: [][]string{{}}}}), "option"},
 		"tmpfs string":        {Request{Tmpfs: map[string]string{"/x": "size=big"}}, "size=big"},
+		"image without one":   {one(mount.Mount{Type: mount.TypeImage, Target: "/x"}), "source"},
+		"image's subpath":     {one(mount.Mount{Type: mount.TypeImage, Source: "i", Target: "/x", ImageOptions: &mount.ImageOptions{Subpath: "../y"}}), "../y"},
 		"npipe":               {one(mount.Mount{Type: mount.TypeNamedPipe, Target: "/x"}), "npipe"},
 	} {
 		_, err := Points(c.r)
 		if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v, want an invalid argument that says %q", name, err, c.says)
 		}
-	}
-	if _, err := Points(one(mount.Mount{Type: mount.TypeImage, Source: "i", Target: "/x"})); !errdefs.IsNotImplemented(err) {
-		t.Errorf("image mount: got %v, want not implemented", err)
 	}
 }
 

@@ -355,6 +355,9 @@ func (d *Driver) create(a scheduler.CreateContainer) error {
 		if m.Type == mount.TypeBind && d.missing[m.Source] && (m.BindOptions == nil || !m.BindOptions.CreateMountpoint) {
 			return fmt.Errorf("bind source %q: %w", m.Source, errdefs.ErrNotFound)
 		}
+		if _, present := d.images[m.Source]; m.Type == mount.TypeImage && !present {
+			return fmt.Errorf("image %q to mount: %w", m.Source, errdefs.ErrNotFound)
+		}
 		if m.Type == mount.TypeVolume && m.Source != "" && d.volumes[m.Source] == nil {
 			return fmt.Errorf("volume %q: %w", m.Source, errdefs.ErrNotFound)
 		}
