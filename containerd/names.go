@@ -3,12 +3,12 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	"github.com/hashicorp/go-multierror"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -157,7 +157,7 @@ func (r *Runtime) removeNames(ctx context.Context, rm Removal) (gone bool, err e
 // RemovePlatforms takes away what is here of an image for some of its
 // platforms, and the attestations of it; names stay. Other indexes that name
 // the same manifests lose them, too. Whether containers use them is the
-// caller's to check. ErrConflict when a name stands for such a manifest itself.
+// caller's to check. ErrConflict when nothing would be left of another image.
 func (r *Runtime) RemovePlatforms(ctx context.Context, img *Image, gone []*Image) error {
 	ctx = r.with(ctx)
 	r.naming.Lock()
@@ -167,26 +167,28 @@ func (r *Runtime) RemovePlatforms(ctx context.Context, img *Image, gone []*Image
 	if err != nil {
 		return err
 	}
-	store := r.client.ImageService()
-	var manifests []digest.Digest
+	known, err := r.listing(ctx)
+	if err != nil {
+		return err
+	}
+	taken := map[digest.Digest]bool{}
 	for _, one := range gone {
-		d := one.descriptor.Digest
-		same, err := store.List(ctx, "target.digest=="+d.String())
-		if err != nil {
-			return fmt.Errorf("names of manifest %s: %w", d, err)
+		taken[one.descriptor.Digest] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(known.byName)) {
+		other := known.byName[name]
+		stays := slices.ContainsFunc(other.Platforms, func(p *Image) bool { return !taken[p.descriptor.Digest] })
+		if other.Target != img.Target && !stays {
+			return fmt.Errorf("conflict: unable to delete a platform of image %s - image %s is nothing else, remove that first: %w", img.ID, FamiliarName(name), errdefs.ErrConflict)
 		}
-		if len(same) > 0 {
-			return fmt.Errorf("conflict: unable to delete %s for %s - it is also image %q, remove that first: %w", one.ID, platforms.Format(one.Platform()), FamiliarName(same[0].Name), errdefs.ErrConflict)
-		}
-		manifests = append(manifests, d)
-		for _, v := range variants {
-			if v.Attestation && v.Describes == d.String() {
-				manifests = append(manifests, v.Descriptor.Digest)
-			}
+	}
+	for _, v := range variants {
+		if v.Attestation && taken[digest.Digest(v.Describes)] {
+			taken[v.Descriptor.Digest] = true
 		}
 	}
 	var errs *multierror.Error
-	for _, d := range manifests {
+	for _, d := range slices.Sorted(maps.Keys(taken)) {
 		if err := r.client.ContentStore().Delete(ctx, d); err != nil && !errdefs.IsNotFound(err) {
 			errs = multierror.Append(errs, fmt.Errorf("removing manifest %s: %w", d, err))
 		}
