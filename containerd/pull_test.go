@@ -287,6 +287,15 @@ func TestPullPlatform(t *testing.T) {
 	if both.Size <= img.Size {
 		t.Errorf("%d bytes for one platform, %d for both", img.Size, both.Size)
 	}
+	h.must(h.Tag(h.ctx, img.ID, "lone:1")) // of one platform, by its ID
+	lone, err := h.Image(h.ctx, "lone:1")
+	h.must(err)
+	if lone.ID != img.ID || lone.Target == both.Target || len(lone.Platforms) != 1 {
+		t.Errorf("one platform, tagged, is %+v", lone)
+	}
+	if err := h.RemovePlatforms(h.ctx, both, both.Platforms[1:]); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "lone:1") {
+		t.Errorf("all that another image is was removed: %v", err)
+	}
 	before, err := h.StoreSize(h.ctx)
 	h.must(err)
 	h.must(h.RemovePlatforms(h.ctx, both, both.Platforms[:1]))
