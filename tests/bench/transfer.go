@@ -59,7 +59,7 @@ func transfer(t *tb, r *report, d *harness.Daemon, o options, compressed bool) {
 		pull = append(pull, time.Since(began))
 
 		theirs, ours := harness.Registry(t, "", "")+"/big:1", harness.Registry(t, "", "")+"/big:1"
-		pushFloor = append(pushFloor, skopeo(t, "--dest-tls-verify=false", "oci:"+store("oci")+":big", "docker://"+theirs))
+		pushFloor = append(pushFloor, skopeo(t, "--dest-tls-verify=false", "--preserve-digests", "oci:"+store("oci")+":big", "docker://"+theirs))
 		docker(t, d, "tag", ref, ours)
 		began = time.Now()
 		docker(t, d, "push", "-q", ours)
