@@ -78,15 +78,15 @@ func (f *Front) kit(ctx context.Context) (*buildkit.Client, error) {
 }
 
 func (f *Front) build(ctx context.Context, o *buildOptions, source string) error {
+	solve, err := f.solveOptions(ctx, o, source)
+	if err != nil {
+		return f.explainBuild(ctx, err)
+	}
 	kit, err := f.kit(ctx)
 	if err != nil {
 		return err
 	}
 	defer kit.Close()
-	solve, err := f.solveOptions(ctx, kit, o, source)
-	if err != nil {
-		return f.explainBuild(ctx, err)
-	}
 	call, err := o.subrequest()
 	if err != nil {
 		return err

@@ -35,14 +35,14 @@ var (
 
 // givenDockerfile is the text of a Dockerfile that comes neither from the
 // context nor from a directory: on stdin or from a URL; nil for another one.
-func (f *Front) givenDockerfile(ctx context.Context, kit *buildkit.Client, o *buildOptions, source string) ([]byte, error) {
+func (f *Front) givenDockerfile(ctx context.Context, o *buildOptions, source string) ([]byte, error) {
 	switch {
 	case o.file == "-" && source == "-":
 		return nil, errStdinTwice
 	case o.file == "-":
 		return readDockerfile(f.input(ctx))
 	case isHTTP(o.file):
-		text, err := fetched(ctx, kit, o.file)
+		text, err := f.fetched(ctx, o.file)
 		if err != nil {
 			return nil, fmt.Errorf("--file %q: %w", o.file, err)
 		}
@@ -74,7 +74,12 @@ func readDockerfile(in io.Reader) ([]byte, error) {
 }
 
 // fetched has the builder get a file from the web.
-func fetched(ctx context.Context, kit *buildkit.Client, url string) (text []byte, err error) {
+func (f *Front) fetched(ctx context.Context, url string) (text []byte, err error) {
+	kit, err := f.kit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer kit.Close()
 	const name = "Dockerfile"
 	def, err := llb.HTTP(url, llb.Filename(name), dockerui.WithInternalName("load "+url)).Marshal(ctx)
 	if err != nil {

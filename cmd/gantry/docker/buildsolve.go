@@ -20,7 +20,7 @@ import (
 
 // solveOptions puts flags into BuildKit's terms. Source: buildkit,
 // frontend/dockerui.
-func (f *Front) solveOptions(ctx context.Context, kit *buildkit.Client, o *buildOptions, source string) (buildkit.SolveOpt, error) {
+func (f *Front) solveOptions(ctx context.Context, o *buildOptions, source string) (buildkit.SolveOpt, error) {
 	s := buildkit.SolveOpt{Frontend: "dockerfile.v0", FrontendAttrs: map[string]string{}, LocalMounts: map[string]fsutil.FS{}}
 	s.Session = append(s.Session, authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{AuthConfigProvider: authprovider.LoadAuthConfig(f.cli.ConfigFile())}))
 	for _, step := range []func(*buildOptions, *buildkit.SolveOpt) error{f.arguments, limits, secrets, reproducible, caches, f.outputs, attestations} {
@@ -33,7 +33,7 @@ func (f *Front) solveOptions(ctx context.Context, kit *buildkit.Client, o *build
 			return s, err
 		}
 	}
-	text, err := f.givenDockerfile(ctx, kit, o, source)
+	text, err := f.givenDockerfile(ctx, o, source)
 	if err != nil {
 		return s, err
 	}
