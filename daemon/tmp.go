@@ -23,7 +23,7 @@ func ownTemp(dataRoot string) error {
 }
 
 func emptyTemp(dir string) error {
-	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir + "/"))
 	if err != nil {
 		return err
 	}
