@@ -91,7 +91,7 @@ func (r *Runtime) loadOne(ctx context.Context, store content.Store, target ocisp
 		return fail(err)
 	}
 	here := images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) { return nil, nil })
-	children := images.SetChildrenLabels(store, images.ChildrenHandler(store))
+	children := images.SetChildrenLabels(store, childrenOf(store))
 	if images.IsIndexType(target.MediaType) {
 		if err := r.keepIndexes(ctx, children, target, 0); err != nil {
 			return fail(err)

@@ -6,12 +6,11 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxDocument bounds what of an archive is read into memory at once, in bytes:
+// maxDocument bounds what of an archive or from a registry is read into memory at once, in bytes:
 // an index, a manifest or a configuration.
 const maxDocument = 20 << 20
 
@@ -38,8 +37,7 @@ func (s archiveStore) ReaderAt(ctx context.Context, d ocispec.Descriptor) (conte
 	if err != nil {
 		return nil, err
 	}
-	document := images.IsIndexType(d.MediaType) || images.IsManifestType(d.MediaType) || images.IsConfigType(d.MediaType)
-	if size := r.Size(); document && size > maxDocument {
+	if size := r.Size(); isDocument(d) && size > maxDocument {
 		r.Close()
 		return nil, fmt.Errorf("%q, of type %q, has %d bytes: %w", d.Digest, d.MediaType, size, errdefs.ErrInvalidArgument)
 	}

@@ -20,7 +20,7 @@ func (r *Runtime) attestations(ctx context.Context, store content.Store, target 
 	if err != nil {
 		return err
 	}
-	children := images.SetChildrenLabels(store, images.ChildrenHandler(store))
+	children := images.SetChildrenLabels(store, childrenOf(store))
 	for _, d := range list {
 		if !isAttestation(d) {
 			continue
@@ -71,7 +71,7 @@ func (r *Runtime) Attestations(ctx context.Context, img *Image, statements bool)
 		} else if !all {
 			continue
 		}
-		layers, err := images.Children(ctx, store, d)
+		layers, err := children(ctx, store, d)
 		if err != nil {
 			return nil, fmt.Errorf("attestation %s: %w", d.Digest, err)
 		}

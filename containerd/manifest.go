@@ -212,12 +212,12 @@ func (r *Runtime) attestationParts(ctx context.Context, d ocispec.Descriptor) ([
 	} else if err != nil {
 		return nil, err
 	}
-	children, err := images.Children(ctx, store, d)
+	made, err := children(ctx, store, d)
 	if err != nil {
 		return nil, err
 	}
 	parts := []Part{blobPart(d)}
-	for _, c := range children {
+	for _, c := range made {
 		if _, err := store.Info(ctx, c.Digest); err == nil {
 			parts = append(parts, blobPart(c))
 		} else if !errdefs.IsNotFound(err) {

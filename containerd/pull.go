@@ -108,6 +108,9 @@ func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name 
 	if err != nil {
 		return target, registryError(name, err)
 	}
+	if target.Size > maxDocument {
+		return target, fmt.Errorf("image %q: its manifest has %d bytes, %d are the most: %w", FamiliarName(name), target.Size, maxDocument, errdefs.ErrInvalidArgument)
+	}
 	fetcher, err := resolver.Fetcher(ctx, name)
 	if err != nil {
 		return target, err
@@ -211,11 +214,11 @@ func (f fetch) once(ctx context.Context, get remotes.Fetcher, desc ocispec.Descr
 // announce tells of a manifest's layers that are to come, all at once: later
 // ones wait for their turn.
 func (f fetch) announce(ctx context.Context, manifest ocispec.Descriptor) error {
-	children, err := images.Children(ctx, f.store, manifest)
+	parts, err := children(ctx, f.store, manifest)
 	if err != nil {
 		return err
 	}
-	for _, c := range children {
+	for _, c := range parts {
 		if !images.IsLayerType(c.MediaType) {
 			continue
 		}

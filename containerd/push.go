@@ -175,11 +175,11 @@ func (p push) collect(ctx context.Context, target ocispec.Descriptor) (blobs, ma
 			blobs = append(blobs, d)
 			return nil
 		}
-		children, err := images.Children(ctx, p.store, d)
+		parts, err := children(ctx, p.store, d)
 		if err != nil {
 			return fmt.Errorf("manifest %s: %w", d.Digest, err)
 		}
-		for _, c := range children {
+		for _, c := range parts {
 			if err := walk(c); err != nil {
 				return err
 			}

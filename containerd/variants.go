@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -63,12 +62,12 @@ func present(ctx context.Context, store content.Store, d ocispec.Descriptor) (al
 	} else if err != nil {
 		return false, 0, err
 	}
-	children, err := images.Children(ctx, store, d)
+	parts, err := children(ctx, store, d)
 	if err != nil {
 		return false, 0, err
 	}
 	all, size = true, d.Size
-	for _, c := range children {
+	for _, c := range parts {
 		if info, err := store.Info(ctx, c.Digest); err == nil {
 			size += info.Size
 		} else if errdefs.IsNotFound(err) {

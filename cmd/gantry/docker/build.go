@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"regexp"
 
 	api "gantry/api/client"
@@ -16,9 +17,11 @@ import (
 	buildkit "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	solverrors "github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 )
 
 // addBuild puts our build command where docker has its own.
@@ -159,6 +162,9 @@ func (f *Front) explainBuild(ctx context.Context, err error) error {
 	}
 	for _, s := range solverrors.Sources(err) {
 		s.Print(f.Err)
+	}
+	if grpcerrors.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "reading from server") {
+		err = fmt.Errorf("the daemon has ended; build again, steps that were done are cached: %w", err)
 	}
 	err = fmt.Errorf("ERROR: failed to build: %w", err)
 	if text := api.WithAdvice(err.Error()) + advice(err.Error()); text != err.Error() {
