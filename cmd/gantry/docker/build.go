@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"regexp"
+	"strings"
 
 	api "gantry/api/client"
 
