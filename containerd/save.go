@@ -186,12 +186,20 @@ func (r *Runtime) FindSaved(ctx context.Context, ref string) ([]Saved, error) {
 		}
 		var out []Saved
 		for _, img := range all {
-			names := slices.DeleteFunc(slices.Clone(img.Names), func(n string) bool {
+			for _, n := range img.Names {
 				other, err := reference.ParseNormalizedNamed(n)
-				return err != nil || other.Name() != named.Name()
-			})
-			if len(names) > 0 {
-				out = append(out, Saved{Image: img, Names: names})
+				if err != nil || other.Name() != named.Name() {
+					continue
+				}
+				stands, err := r.Image(ctx, n) // alike, names may stand for different indexes
+				if err != nil {
+					return nil, err
+				}
+				i := slices.IndexFunc(out, func(s Saved) bool { return s.Image.Target == stands.Target })
+				if i < 0 {
+					i, out = len(out), append(out, Saved{Image: stands})
+				}
+				out[i].Names = append(out[i].Names, n)
 			}
 		}
 		if len(out) > 0 {

@@ -23,12 +23,15 @@ func ownTemp(dataRoot string) error {
 }
 
 func emptyTemp(dir string) error {
-	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir + "/"))
+	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return err
 	}
 	var errs *multierror.Error
 	for i := len(mounted) - 1; i >= 0; i-- {
+		if mounted[i].Mountpoint == dir {
+			continue // somebody gave it a disk of its own
+		}
 		errs = multierror.Append(errs, mount.UnmountAll(mounted[i].Mountpoint, unix.MNT_DETACH))
 	}
 	if err := errs.ErrorOrNil(); err != nil {

@@ -43,7 +43,7 @@ func (e *Engine) makeRoom(ctx context.Context, c *ctr) error {
 }
 
 // reserved is how many bytes of the disk are kept for emptying it.
-const reserved = 2 << 20
+const reserved = 8 << 20
 
 // reserve is a file that keeps room on the data root's disk: the databases need
 // some to note what is removed.

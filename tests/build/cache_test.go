@@ -64,7 +64,7 @@ func TestCachesMoveBetweenDaemons(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"not supported: use registry, local or inline": {"--cache-to", "type=s3,bucket=b"}, "type required": {"--cache-from", "ref=x"},
-		"src is required": {"--cache-from", "type=local"}, "use min or max": {"--cache-to", "type=registry,ref=x,mode=all"},
+		"src is required": {"--cache-from", "type=local"}, "is neither min nor max": {"--cache-to", "type=registry,ref=x,mode=all"},
 	} {
 		if r := d.FailDocker(append(append([]string{"build"}, args...), "ctx")...); !strings.Contains(r.Stderr, want) {
 			t.Errorf("no %q in %v", want, r)

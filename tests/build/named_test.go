@@ -77,11 +77,13 @@ func TestProgressOfBuilds(t *testing.T) {
 			t.Errorf("%q %q shows %q and %q", c.env, c.args, out, errs)
 		}
 	}
-	if out, errs := shows(nil, "--progress", "quiet"); out+errs != "" {
-		t.Errorf("quiet progress shows %q and %q", out, errs)
+	if out, errs := shows(nil, "--progress", "none"); out+errs != "" {
+		t.Errorf("without progress a build shows %q and %q", out, errs)
 	}
-	if out, errs := shows([]string{"BUILDKIT_PROGRESS=plain"}, "-q"); !strings.HasPrefix(out, "sha256:") || strings.Count(out, "\n") != 1 || errs != "" {
-		t.Errorf("a quiet build shows %q and %q", out, errs)
+	for _, flag := range []string{"-q", "--progress=quiet"} {
+		if out, errs := shows([]string{"BUILDKIT_PROGRESS=plain"}, flag); !strings.HasPrefix(out, "sha256:") || strings.Count(out, "\n") != 1 || errs != "" {
+			t.Errorf("with %s a build shows %q and %q", flag, out, errs)
+		}
 	}
 	_, errs := shows(nil, "--progress", "rawjson")
 	var said string

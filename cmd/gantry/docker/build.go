@@ -111,7 +111,9 @@ func (f *Front) shown(ctx context.Context, o *buildOptions, run func(chan *build
 	mode := progressui.DisplayMode(o.progress)
 	switch o.progress {
 	case "auto":
-		mode = progressui.DisplayMode(firstNonEmpty(f.Getenv("BUILDKIT_PROGRESS"), o.progress))
+		if set := f.Getenv("BUILDKIT_PROGRESS"); set != "" && !o.quiet {
+			mode = progressui.DisplayMode(set)
+		}
 	case "quiet": // that is --quiet; without a word of the image it is none
 		o.quiet = true
 	case "none":
