@@ -14,7 +14,7 @@ func TestFullDiskIsMadeEmptyByHand(t *testing.T) {
 	t.Parallel()
 	d := harness.Start(t)
 	d.Stop()
-	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=12m"); err != nil {
+	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=18m"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
