@@ -37,8 +37,12 @@ func emptyTemp(dir string) error {
 	if err := errs.ErrorOrNil(); err != nil {
 		return err // what is mounted must not be emptied
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return os.Mkdir(dir, 0o700)
+	left, err := os.ReadDir(dir)
+	for _, e := range left {
+		errs = multierror.Append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return multierror.Append(errs, err).ErrorOrNil()
 }

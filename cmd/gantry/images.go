@@ -51,11 +51,8 @@ func runImages(ctx context.Context, c *cli, o imagesOptions, services []string) 
 		return err
 	}
 	defer api.Close()
-	list, err := containers(ctx, api, t.name, selection{services: services, all: true})
+	list, err := t.containers(ctx, api, services)
 	if err != nil {
-		return err
-	}
-	if err := t.check(services, servicesOf(list)); err != nil {
 		return err
 	}
 	used, err := usedImages(ctx, api, list)

@@ -9,6 +9,7 @@ import (
 	"gantry/project"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	engine "github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 )
@@ -75,6 +76,16 @@ func (c *cli) reach(ctx context.Context) (target, *engine.Client, error) {
 	}
 	api, err := c.engine()
 	return t, api, err
+}
+
+// containers lists the project's containers, running or not, those of the named
+// services alone if there are any. A service that is unknown is refused.
+func (t target) containers(ctx context.Context, api *engine.Client, services []string) ([]container.Summary, error) {
+	list, err := containers(ctx, api, t.name, selection{services: services, all: true})
+	if err != nil {
+		return nil, err
+	}
+	return list, t.check(services, servicesOf(list))
 }
 
 // check refuses services that neither the definition nor a container has.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"gantry/api/client"
 
@@ -24,10 +26,7 @@ func runScale(ctx context.Context, c *cli, noDeps bool, args []string) error {
 	if err != nil {
 		return usagef("invalid argument: use SERVICE=REPLICAS such as web=3")
 	}
-	var services []string
-	for name := range scale {
-		services = append(services, name)
-	}
+	services := slices.Sorted(maps.Keys(scale))
 	t, err := c.load(ctx, services...)
 	if err != nil {
 		return err

@@ -34,11 +34,7 @@ func runStats(ctx context.Context, c *cli, o container.StatsOptions, services []
 	defer api.Close()
 	o.Filters = make(engine.Filters).Add("label", project.LabelProject+"="+t.name)
 	if len(services) > 0 {
-		list, err := containers(ctx, api, t.name, selection{services: services, all: true})
-		if err == nil {
-			err = t.check(services, servicesOf(list))
-		}
-		if err != nil {
+		if _, err := t.containers(ctx, api, services); err != nil {
 			return err
 		}
 		o.Filters.Add("label", project.LabelService+"="+services[0])

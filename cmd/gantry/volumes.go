@@ -37,11 +37,8 @@ func runVolumes(ctx context.Context, c *cli, o volumesOptions, services []string
 		return err
 	}
 	defer api.Close()
-	list, err := containers(ctx, api, t.name, selection{services: services, all: true})
+	list, err := t.containers(ctx, api, services)
 	if err != nil {
-		return err
-	}
-	if err := t.check(services, servicesOf(list)); err != nil {
 		return err
 	}
 	mounted := map[string]bool{}

@@ -31,11 +31,8 @@ func runWait(ctx context.Context, c *cli, downProject bool, services []string) e
 		return err
 	}
 	defer api.Close()
-	list, err := containers(ctx, api, t.name, selection{services: services, all: true})
+	list, err := t.containers(ctx, api, services)
 	if err != nil {
-		return err
-	}
-	if err := t.check(services, servicesOf(list)); err != nil {
 		return err
 	}
 	if len(list) == 0 {
