@@ -57,6 +57,15 @@ type Config struct {
 	DNSSearch          []string          `json:"dns-search"`
 	DNSOptions         []string          `json:"dns-opts"`
 	CDISpecDirs        []string          `json:"cdi-spec-dirs"`
+	Labels             []string          `json:"labels"` // the daemon's own, for info to tell
+	Debug              bool              `json:"debug"`  // log-level debug
+
+	MTU            int                          `json:"mtu"`                  // of the default network
+	NetworkOptions map[string]map[string]string `json:"default-network-opts"` // by driver, of other networks
+
+	Containers
+	Proxies Proxies `json:"proxies"`
+	Given
 
 	Builder Builder `json:"builder"`
 
@@ -90,7 +99,7 @@ func Load(path string, asked bool) (Config, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("daemon configuration %s%s: %w: %w", path, lineOf(b, err), err, errdefs.ErrInvalidArgument)
+		return c, fmt.Errorf("daemon configuration %s%s: %w: %w", path, lineOf(b, err), explain(err), errdefs.ErrInvalidArgument)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		line := 1 + bytes.Count(b[:d.InputOffset()], []byte("\n"))
@@ -154,6 +163,31 @@ func (c *Config) check() error {
 	}
 	if _, err := c.Builder.rules(); err != nil {
 		return err
+	}
+	if _, err := c.Containers.defaults(); err != nil {
+		return err
+	}
+	if err := c.Proxies.check(); err != nil {
+		return err
+	}
+	if err := c.Given.check(); err != nil {
+		return err
+	}
+	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) { // RFC 791
+		return fmt.Errorf("mtu: %d is out of range 68 to 65535: %w", c.MTU, errdefs.ErrInvalidArgument)
+	}
+	for driver, options := range c.NetworkOptions {
+		if driver != "bridge" {
+			return fmt.Errorf("default-network-opts: driver %q is not supported, use bridge: %w", driver, errdefs.ErrInvalidArgument)
+		}
+		if err := network.CheckOptions(options); err != nil {
+			return fmt.Errorf("default-network-opts: %w", err)
+		}
+	}
+	for _, label := range c.Labels {
+		if key, _, ok := strings.Cut(label, "="); !ok || key == "" {
+			return fmt.Errorf("labels: %q is not KEY=VALUE: %w", label, errdefs.ErrInvalidArgument)
+		}
 	}
 	for _, dir := range c.cdiDirs() {
 		if !filepath.IsAbs(dir) {

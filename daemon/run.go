@@ -33,6 +33,9 @@ func Run(ctx context.Context, cfg Config, version string) (err error) {
 	if err := cfg.check(); err != nil {
 		return err
 	}
+	if cfg.Debug {
+		cfg.LogLevel = "debug"
+	}
 	if err := log.SetLevel(cfg.LogLevel); err != nil {
 		return fmt.Errorf("log-level %q: %w: %w", cfg.LogLevel, err, errdefs.ErrInvalidArgument)
 	}
@@ -47,6 +50,9 @@ func Run(ctx context.Context, cfg Config, version string) (err error) {
 			return err
 		}
 		defer unlock()
+	}
+	if err := cfg.Proxies.use(); err != nil {
+		return err
 	}
 	if err := ownTemp(cfg.DataRoot); err != nil {
 		return err
@@ -123,6 +129,7 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	})
 	nets, err := network.Open(ctx, network.Config{
 		Instance: cfg.instance(), RunDir: filepath.Join(cfg.ExecRoot, "netns"), StateDir: filepath.Join(cfg.DataRoot, "networks"), Pools: cfg.pools(),
+		MTU: cfg.MTU, Options: cfg.NetworkOptions["bridge"],
 	})
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
@@ -144,10 +151,14 @@ func open(ctx context.Context, cfg Config, version string, closers *[]func() err
 	if err != nil {
 		return nil, err
 	}
+	defaults, err := cfg.Containers.defaults()
+	if err != nil {
+		return nil, err
+	}
 	eng, err := engine.Open(ctx, engine.Config{
 		DataRoot: cfg.DataRoot, RunRoot: cfg.ExecRoot, Instance: cfg.instance(), InitPath: shim,
-		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, DNS: names, CDIDirs: cfg.cdiDirs(), Version: version,
-		Pools: cfg.pools(), InsecureRegistries: cfg.InsecureRegistries, RegistryMirrors: cfg.RegistryMirrors, BuildCache: cache,
+		LogDriver: cfg.LogDriver, LogOpts: cfg.LogOpts, Defaults: defaults, DNS: names, CDIDirs: cfg.cdiDirs(), Version: version,
+		Labels: cfg.Labels, Pools: cfg.pools(), InsecureRegistries: cfg.InsecureRegistries, RegistryMirrors: cfg.RegistryMirrors, BuildCache: cache,
 	}, rt, nets, vols)
 	if err != nil {
 		return nil, err

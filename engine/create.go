@@ -218,6 +218,7 @@ func (e *Engine) complete(rec *record, nets []attachment, img *ctd.Image) error 
 			host.LogConfig.Config = maps.Clone(e.cfg.LogOpts)
 		}
 	}
+	e.cfg.Defaults.complete(host, e.facts.CgroupV2)
 	if err := checkLogConfig(host.LogConfig.Type, host.LogConfig.Config); err != nil {
 		return err
 	}

@@ -32,13 +32,16 @@ type Config struct {
 	// LogDriver and LogOpts are for containers that do not choose.
 	LogDriver string
 	LogOpts   map[string]string
+	Defaults  Defaults
 	DNS       network.DNS // likewise, each of its lists
 	CDIDirs   []string    // where CDI specifications of devices are
 	// BuildCache says what of the build cache goes by itself; nil is BuildKit's
 	// size by default, empty nothing.
 	BuildCache []CacheRules
 	Version    string
-	// What the network and the image store were configured with, for Info to tell.
+	// Labels are the daemon's own. They and what the network and the image store
+	// were configured with are for Info to tell.
+	Labels                              []string
 	Pools                               []network.Pool
 	InsecureRegistries, RegistryMirrors []string
 }

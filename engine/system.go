@@ -50,7 +50,7 @@ func (e *Engine) Info(ctx context.Context) (system.Info, error) {
 		IndexServerAddress: "https://index.docker.io/v1/", RegistryConfig: registryConfig(e.cfg.InsecureRegistries, e.cfg.RegistryMirrors),
 		HTTPProxy: proxy("HTTP_PROXY"), HTTPSProxy: proxy("HTTPS_PROXY"), NoProxy: proxy("NO_PROXY"),
 		Runtimes:       map[string]system.RuntimeWithStatus{"runc": {Runtime: system.Runtime{Path: "runc"}}},
-		DefaultRuntime: "runc", LiveRestoreEnabled: true, InitBinary: filepath.Base(e.cfg.InitPath), Labels: []string{},
+		DefaultRuntime: "runc", LiveRestoreEnabled: true, InitBinary: filepath.Base(e.cfg.InitPath), Labels: append([]string{}, e.cfg.Labels...),
 		ContainerdCommit: e.commitOf("containerd"), RuncCommit: e.commitOf("runc"), InitCommit: system.Commit{ID: e.cfg.Version},
 		FirewallBackend: &system.FirewallInfo{Driver: "nftables"}, Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
 		CDISpecDirs: append([]string{}, e.cfg.CDIDirs...), Warnings: warnings(f, forwarding), SecurityOptions: []string{},

@@ -43,6 +43,9 @@ type Config struct {
 	RunDir   string // for pinned namespaces; on a file system that a reboot empties
 	StateDir string // for records
 	Pools    []Pool // of both families; a family without any has the defaults
+	MTU      int    // of the default network, 0 for the kernel's
+	// Options are those that networks get that are created without them.
+	Options map[string]string
 	// ResolvConf is the host's, "" for /etc/resolv.conf.
 	ResolvConf string
 }
@@ -79,6 +82,9 @@ func Open(ctx context.Context, cfg Config) (*Manager, error) {
 		if err := p.Check(); err != nil {
 			return nil, err
 		}
+	}
+	if err := CheckOptions(cfg.Options); err != nil {
+		return nil, err
 	}
 	cfg.Pools = withDefaults(cfg.Pools, cfg.Instance)
 	if cfg.ResolvConf == "" {
@@ -119,6 +125,9 @@ func (m *Manager) restore(ctx context.Context) error {
 	var up []*bridge
 	var known []nft.Bridge
 	for _, rec := range records {
+		if rec.Name == DefaultName {
+			rec.Options = m.defaultNetwork().Options // the configuration may be another one now
+		}
 		b, err := newBridge(rec)
 		if err != nil {
 			log.G(ctx).WithError(err).Warnf("network %q is not restored", rec.Name)

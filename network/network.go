@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +35,14 @@ func (m *Manager) Create(ctx context.Context, name string, req network.CreateReq
 	}
 	if name == DefaultName || name == HostName || name == NoneName {
 		return Network{}, fmt.Errorf("operation is not permitted on predefined %s network: %w", name, errdefs.ErrPermissionDenied)
+	}
+	for option, value := range m.cfg.Options {
+		if _, chosen := n.Options[option]; !chosen {
+			if n.Options == nil {
+				n.Options = map[string]string{}
+			}
+			n.Options[option] = value
+		}
 	}
 	n.ID, n.Created = id, time.Now().UTC()
 	return m.create(ctx, n)
@@ -196,10 +205,14 @@ func (m *Manager) Remove(ctx context.Context, nameOrID string) error {
 }
 
 func (m *Manager) defaultNetwork() network.Network {
+	options := map[string]string{optDefault: "true"}
+	if m.cfg.MTU > 0 {
+		options[optMTU] = strconv.Itoa(m.cfg.MTU)
+	}
 	return network.Network{
 		Name: DefaultName, ID: m.builtinID(DefaultName), Scope: "local", Driver: "bridge", EnableIPv4: true,
 		IPAM:    network.IPAM{Driver: "default"},
-		Options: map[string]string{optDefault: "true"},
+		Options: options,
 	}
 }
 

@@ -128,6 +128,20 @@ func checkDriver(driver string) error {
 	return fmt.Errorf("could not find plugin %[1]s in v1 plugin registry: plugin %[1]q not found: %[2]w", driver, errdefs.ErrNotFound)
 }
 
+// CheckOptions tells with ErrInvalidArgument what the bridge driver does not
+// take of options that networks are to get by default.
+func CheckOptions(options map[string]string) error {
+	for _, own := range []string{optBridge, optDefault} {
+		if _, ok := options[own]; ok {
+			return fmt.Errorf("driver option %q is one network's own, no default: %w", own, errdefs.ErrInvalidArgument)
+		}
+	}
+	if _, err := parseOptions(network.Network{Options: options}); err != nil {
+		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
 // parseOptions reads the driver's options; one that is unknown is an error.
 func parseOptions(n network.Network) (settings, error) {
 	s := settings{icc: true, masq: true}

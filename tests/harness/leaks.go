@@ -206,7 +206,7 @@ func (d *Daemon) containerPids() (pids []int) {
 func (d *Daemon) cleanup() {
 	d.T.Helper()
 	if d.T.Failed() {
-		d.T.Logf("the daemon's log:\n%s", d.Log())
+		d.T.Logf("the end of the daemon's log:\n%s", ending(d.Log()))
 	}
 	select {
 	case <-d.ended:
@@ -218,4 +218,14 @@ func (d *Daemon) cleanup() {
 	if err := os.RemoveAll(d.Dir); err != nil {
 		d.T.Errorf("clean up: %v", err)
 	}
+}
+
+// ending is as much of a log as leaves what the test itself said to be found.
+func ending(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	lines = lines[max(0, len(lines)-60):]
+	for i, l := range lines {
+		lines[i] = l[:min(len(l), 400)]
+	}
+	return strings.Join(lines, "\n")
 }
