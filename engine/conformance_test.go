@@ -3,19 +3,28 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	ctd "gantry/containerd"
 	"gantry/engine"
 	"gantry/network"
+	"gantry/project"
 	"gantry/scheduler"
 	"gantry/scheduler/conformance"
 	"gantry/tests/busybox"
 	"gantry/volumes"
+
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/filesync"
+	"github.com/moby/buildkit/util/staticfs"
+	"github.com/tonistiigi/fsutil"
+	fstypes "github.com/tonistiigi/fsutil/types"
 )
 
 // The engine obeys the same suite as the machine in memory against which the
@@ -27,7 +36,50 @@ func TestConformance(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the shim: %v\n%s", err, out)
 	}
-	conformance.Test(t, func(t *testing.T) scheduler.Driver { return newEngine(t, shim) }, "busybox:latest")
+	conformance.Test(t, func(t *testing.T) (scheduler.Driver, conformance.Session) {
+		e := newEngine(t, shim)
+		return e, func(t *testing.T, b project.Build) string { return newSession(t, e, b) }
+	}, "busybox:latest")
+}
+
+// newSession provides a build's context and inline Dockerfile as a client does.
+func newSession(t *testing.T, e *engine.Engine, b project.Build) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := session.NewSession(ctx, "conformance")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fsutil.NewFS(b.Context)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inline := staticfs.NewFS()
+	inline.Add("Dockerfile", &fstypes.Stat{Mode: 0o644}, []byte(b.DockerfileInline))
+	s.Allow(filesync.NewFSSyncProvider(filesync.StaticDirSource{
+		project.LocalContext: files, project.LocalName("", b.DockerfileInline): inline,
+	}))
+	var both sync.WaitGroup
+	both.Go(func() {
+		err := s.Run(ctx, func(_ context.Context, _ string, header map[string][]string) (net.Conn, error) {
+			client, server := net.Pipe()
+			both.Go(func() {
+				if err := e.ServeSession(ctx, server, header); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+			})
+			return client, nil
+		})
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		s.Close()
+		both.Wait()
+	})
+	return s.ID()
 }
 
 // newEngine opens an engine on roots of its own, with a busybox image.

@@ -351,9 +351,6 @@ func checkEndpoint(n network.Network, s mobynet.EndpointSettings) error {
 		why = append(why, "network-scoped aliases are only supported for user-defined networks")
 	}
 	if ipam := s.IPAMConfig; ipam != nil {
-		if len(ipam.LinkLocalIPs) > 0 {
-			return fmt.Errorf("network %s: link-local addresses are not supported by Gantry: %w", n.Name, errdefs.ErrNotImplemented)
-		}
 		switch addrs := []netip.Addr{ipam.IPv4Address, ipam.IPv6Address}; {
 		case !custom && (addrs[0].IsValid() || addrs[1].IsValid()):
 			why = append(why, "user specified IP address is supported on user defined networks only")

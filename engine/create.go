@@ -123,7 +123,7 @@ func (e *Engine) create(ctx context.Context, s creation) (warnings []string, err
 		return nil, err
 	}
 	spec.Complete(&rec.HostConfig, e.facts)
-	warnings = append(foreign, warnings...)
+	warnings = slices.Concat(foreign, logWarnings(s.HostConfig.LogConfig), warnings)
 	if rec.Mounts, err = e.planMounts(&rec, s.Carried); err != nil {
 		return nil, err
 	}

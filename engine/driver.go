@@ -55,6 +55,9 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 		}
 		return e.rename(ctx, c, a.To)
 	case scheduler.StartContainer:
+		if err := e.owe(a.ID, a.Owes); err != nil {
+			return err
+		}
 		return ignore(e.StartContainer(ctx, a.ID), errdefs.IsNotModified)
 	case scheduler.StopContainer:
 		err := e.StopContainer(ctx, a.ID, StopOptions{Timeout: a.Timeout})
@@ -62,6 +65,9 @@ func (e *Engine) Apply(ctx context.Context, a scheduler.Action, report func(sche
 	case scheduler.KillContainer:
 		return ignore(ignoreNotFound(e.KillContainer(ctx, a.ID, a.Signal)), errdefs.IsFailedPrecondition)
 	case scheduler.RestartContainer:
+		if err := e.owe(a.ID, a.Owes); err != nil {
+			return err
+		}
 		return e.RestartContainer(ctx, a.ID, StopOptions{Timeout: a.Timeout})
 	case scheduler.RunHook:
 		return e.runHook(ctx, a)
@@ -166,7 +172,7 @@ func observed(rec *record, st *state) scheduler.Container {
 		Hash: l[labelHash], DependsOn: l[labelDependsOn], ImageRef: rec.Image, ImageID: rec.ImageID, Status: st.Status, ExitCode: st.ExitCode,
 		Networks: map[string]string{}, Anonymous: map[string]string{}, Config: rec.Config,
 		NetworkMode: string(rec.HostConfig.NetworkMode), PidMode: string(rec.HostConfig.PidMode), IpcMode: string(rec.HostConfig.IpcMode),
-		VolumesFrom: rec.HostConfig.VolumesFrom,
+		VolumesFrom: rec.HostConfig.VolumesFrom, Owes: st.Owes,
 	}
 	fmt.Sscan(l[labelNumber], &o.Number)
 	if st.Health != nil {

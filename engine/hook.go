@@ -13,6 +13,18 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
+// owe notes, before a container is started for a plan, how many hooks follow.
+func (e *Engine) owe(id string, hooks int) error {
+	if hooks == 0 {
+		return nil
+	}
+	c, err := e.find(id)
+	if err != nil {
+		return err
+	}
+	return c.update(func(s *state) { s.Owes = hooks })
+}
+
 // runHook runs a service's command in a container. One that is to run before a
 // stop has nothing to do when the container has ended or is paused.
 func (e *Engine) runHook(ctx context.Context, a scheduler.RunHook) error {
@@ -37,7 +49,10 @@ func (e *Engine) runHook(ctx context.Context, a scheduler.RunHook) error {
 	}
 	if err == nil {
 		log.G(ctx).Debugf("container %q: %s %q is done", c.name(), a.When, h.Command[0])
-		return nil
+		if a.When != project.PostStart {
+			return nil
+		}
+		return c.update(func(s *state) { s.Owes = a.Owes })
 	}
 	if said := strings.TrimSpace(out.String()); said != "" {
 		return fmt.Errorf("%s %q of service %q: %w\n%s", a.When, strings.Join(h.Command, " "), a.Service, err, said)

@@ -106,6 +106,14 @@ func CheckLogDefaults(driver string, opts map[string]string) error {
 	return checkLogConfig(driver, opts)
 }
 
+// logWarnings tells of options that change nothing here.
+func logWarnings(c container.LogConfig) []string {
+	if on, err := strconv.ParseBool(c.Config["compress"]); err == nil && on && c.Type != logLocal {
+		return []string{"Log option compress has no effect: files that were rotated are not compressed."}
+	}
+	return nil
+}
+
 // checkLogConfig refuses log drivers and options that would not be honoured.
 func checkLogConfig(driver string, opts map[string]string) error {
 	if _, err := logAttrs(&record{}, opts); err != nil {
@@ -129,7 +137,13 @@ func checkLogConfig(driver string, opts map[string]string) error {
 				err = fmt.Errorf("must be at least 1")
 			}
 		case k == "labels", k == "env", k == "labels-regex", k == "env-regex", k == "tag": // logAttrs has looked at them
-		case k == "mode" && v == "blocking", k == "compress" && (v == "false" || driver == logLocal):
+		case k == "mode" && (v == "blocking" || v == "non-blocking"): // output goes to a file at once
+		case k == "max-buffer-size":
+			if _, err = units.RAMInBytes(v); err == nil && opts["mode"] != "non-blocking" {
+				err = fmt.Errorf("is for mode=non-blocking")
+			}
+		case k == "compress":
+			_, err = strconv.ParseBool(v)
 		default:
 			err = fmt.Errorf("is not supported")
 		}

@@ -36,6 +36,7 @@ func (e *Engine) sandbox(c *ctr, rec *record, again bool) network.Sandbox {
 			if ipam.IPv6Address.IsValid() {
 				ep.IPv6 = ipam.IPv6Address
 			}
+			ep.More = ipam.LinkLocalIPs
 		}
 		if len(a.Settings.MacAddress) > 0 {
 			ep.MAC = net.HardwareAddr(a.Settings.MacAddress)

@@ -60,6 +60,8 @@ type state struct {
 	RestartCount int                      `json:"restartCount,omitempty"`
 	// Stopped is set when a person stopped the container: no policy starts it again.
 	Stopped bool `json:"stopped,omitempty"`
+	// Owes is how many post_start hooks are still to be done.
+	Owes int `json:"owes,omitempty"`
 	// RemoveVolumes belongs to removing: anonymous volumes go too.
 	RemoveVolumes bool                                 `json:"removeVolumes,omitempty"`
 	Endpoints     map[string]*network.EndpointSettings `json:"endpoints,omitempty"` // by network name, as assigned

@@ -276,7 +276,7 @@ func (m inside) plug(outer netlink.Link, ep *endpoint) error {
 func (m inside) address(link netlink.Link, ep *endpoint) error {
 	name := ep.as.IfName
 	conf4, conf6 := "net/ipv4/conf/"+name+"/", "net/ipv6/conf/"+name+"/"
-	if !ep.as.IPv6.IsValid() {
+	if !ep.as.IPv6.IsValid() && !slices.ContainsFunc(ep.want.More, netip.Addr.Is6) {
 		if err := lenient(sysctl(conf6+"disable_ipv6", "1")); err != nil {
 			return err
 		}
@@ -306,6 +306,15 @@ func (m inside) address(link netlink.Link, ep *endpoint) error {
 		// Nobody else can have it, so there is no need to wait and see (DAD).
 		if err := m.inner.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p.Addr(), p.Bits()), Flags: unix.IFA_F_NODAD}); err != nil {
 			return fmt.Errorf("address %s: %w", p, err)
+		}
+	}
+	for _, a := range ep.want.More {
+		bits := 16 // as Docker has it
+		if a.Is6() {
+			bits = 64
+		}
+		if err := m.inner.AddrReplace(link, &netlink.Addr{IPNet: ipNet(a, bits)}); err != nil {
+			return fmt.Errorf("link-local address %s: %w", a, err)
 		}
 	}
 	return m.inner.LinkSetUp(link)

@@ -39,6 +39,7 @@ type DNS struct {
 type Endpoint struct {
 	Network         string            // name
 	IPv4, IPv6      netip.Addr        // fixed or held before, invalid: any
+	More            []netip.Addr      // further addresses, which nobody else is kept from having; Docker's link-local ones
 	MAC             net.HardwareAddr  // nil: made from the address
 	Aliases         []string          // names on this network, the container's own first
 	Links           map[string]string // names that only this container knows, each for another name on this network

@@ -262,7 +262,7 @@ func deviceRequests(s types.ServiceConfig) (out []container.DeviceRequest) {
 		out = append(out, container.DeviceRequest{Driver: "cdi", DeviceIDs: named})
 	}
 	ask := func(d types.DeviceRequest, capabilities ...string) {
-		r := container.DeviceRequest{Driver: d.Driver, Count: int(d.Count), DeviceIDs: d.IDs, Options: nonEmpty(d.Options)}
+		r := container.DeviceRequest{Driver: d.Driver, Count: int(d.Count), DeviceIDs: d.IDs}
 		for _, c := range d.Capabilities {
 			if !slices.Contains(capabilities, c) {
 				capabilities = append(capabilities, c)

@@ -25,7 +25,11 @@ type input struct {
 	profiles []string
 	services []string
 	sources  *sources
-	whole    *survey
+
+	apiSocket      string
+	registryConfig func() ([]byte, error)
+
+	whole *survey
 }
 
 // everything surveys all documents, at most once.
@@ -53,7 +57,8 @@ func read(opts Options) (*input, []Warning, error) {
 		return nil, warnings, newError(errdefs.ErrNotFound, "", []Problem{{
 			Text: fmt.Sprintf("no compose file found in %q or above; make a compose.yaml or name one with -f", where)}})
 	}
-	in := &input{options: options, services: opts.Services, profiles: profiles(opts.Profiles, options.Environment)}
+	in := &input{options: options, services: opts.Services, profiles: profiles(opts.Profiles, options.Environment),
+		apiSocket: opts.APISocket, registryConfig: opts.RegistryConfig}
 	if in.dir, err = options.GetWorkingDir(); err != nil {
 		return nil, warnings, err
 	}

@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -70,6 +71,13 @@ func limitExternalLink(v string) string {
 		return ""
 	}
 	return fmt.Sprintf("%q is not supported: use CONTAINER or CONTAINER:ALIAS", v)
+}
+
+func remarkCompress(v string) string {
+	if yes, err := strconv.ParseBool(v); err == nil && yes {
+		return "files that were rotated are not compressed; max-size and max-file bound them"
+	}
+	return ""
 }
 
 func remarkEndpoint(v string) string {

@@ -35,6 +35,12 @@ type Options struct {
 	// looked for, and there are no warnings. The project must not be started.
 	Lenient bool
 	Stdin   io.Reader // nil: the process's
+
+	// For services with use_api_socket: the daemon's socket on its host, "" for
+	// Docker's, and a config.json with the user's credentials, nil or empty for
+	// none.
+	APISocket      string
+	RegistryConfig func() ([]byte, error)
 }
 
 // Load reads compose files and translates them.

@@ -53,8 +53,8 @@ func (t *translator) mount(s types.ServiceConfig, v types.ServiceVolumeConfig) (
 		if v.Source != "" {
 			m.Source = t.model.Volumes[v.Source].Name
 		}
-		if o := v.Volume; o != nil && (o.NoCopy || o.Subpath != "" || len(o.Labels) > 0) {
-			m.VolumeOptions = &mount.VolumeOptions{NoCopy: o.NoCopy, Subpath: o.Subpath, Labels: nonEmpty(o.Labels)}
+		if o := v.Volume; o != nil && (o.NoCopy || o.Subpath != "") {
+			m.VolumeOptions = &mount.VolumeOptions{NoCopy: o.NoCopy, Subpath: o.Subpath}
 		}
 	case types.VolumeTypeTmpfs:
 		if v.Source != "" {

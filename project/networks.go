@@ -135,8 +135,14 @@ func (t *translator) endpoint(s types.ServiceConfig, key string, c types.Service
 	if v6.IsValid() && !v6.Is6() {
 		t.problem(s, append(path, "ipv6_address"), "ipv6_address %q is not an IPv6 address", c.Ipv6Address)
 	}
-	if v4.IsValid() || v6.IsValid() {
-		settings.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: v4, IPv6Address: v6}
+	var more []netip.Addr
+	for _, a := range c.LinkLocalIPs {
+		if addr := t.address(s, a, append(path, "link_local_ips")); addr.IsValid() {
+			more = append(more, addr)
+		}
+	}
+	if v4.IsValid() || v6.IsValid() || len(more) > 0 {
+		settings.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: v4, IPv6Address: v6, LinkLocalIPs: more}
 	}
 	return settings
 }

@@ -3,9 +3,10 @@ package project
 const (
 	swarmOnly       = "it steers a swarm, which Gantry is not; remove it"
 	windowsOnly     = "it applies to Windows containers only; remove it"
+	onWindows       = "it applies to Windows containers only; it has no effect"
 	oneHost         = "it distributes containers over hosts, and there is one; it has no effect"
 	devicesByCDI    = "devices that a CDI specification of the host describes, as with `docker run --gpus`"
-	noDeviceOptions = "a CDI specification decides about its devices; remove it"
+	noDeviceOptions = "a CDI specification decides about its devices; they have no effect"
 	buildSecret     = "BuildKit gives secrets to root alone, mode 0400; set uid, gid and mode in the Dockerfile's RUN --mount"
 )
 
@@ -85,8 +86,8 @@ var serviceRules = []rule{
 	{path: "services.*.configs.[].target"},
 	{path: "services.*.configs.[].uid", note: fileOwner},
 	{path: "services.*.container_name"},
-	{path: "services.*.cpu_count", support: refused, note: windowsOnly},
-	{path: "services.*.cpu_percent", support: refused, note: windowsOnly},
+	{path: "services.*.cpu_count", support: noted, note: onWindows},
+	{path: "services.*.cpu_percent", support: noted, note: onWindows},
 	{path: "services.*.cpu_period"},
 	{path: "services.*.cpu_quota"},
 	{path: "services.*.cpu_rt_period"},
@@ -94,7 +95,7 @@ var serviceRules = []rule{
 	{path: "services.*.cpu_shares"},
 	{path: "services.*.cpus"},
 	{path: "services.*.cpuset"},
-	{path: "services.*.credential_spec", support: refused, note: windowsOnly},
+	{path: "services.*.credential_spec", support: noted, note: onWindows},
 	{path: "services.*.depends_on"},
 	{path: "services.*.depends_on.*"},
 	{path: "services.*.depends_on.*.condition"},
@@ -120,7 +121,7 @@ var serviceRules = []rule{
 	{path: "services.*.deploy.resources.reservations.devices.[].count"},
 	{path: "services.*.deploy.resources.reservations.devices.[].device_ids"},
 	{path: "services.*.deploy.resources.reservations.devices.[].driver"},
-	{path: "services.*.deploy.resources.reservations.devices.[].options", support: refused, note: noDeviceOptions},
+	{path: "services.*.deploy.resources.reservations.devices.[].options", support: noted, note: noDeviceOptions},
 	{path: "services.*.deploy.resources.reservations.generic_resources", support: noted, note: oneHost},
 	{path: "services.*.deploy.resources.reservations.memory"},
 	{path: "services.*.deploy.restart_policy"},
@@ -174,7 +175,7 @@ var serviceRules = []rule{
 	{path: "services.*.gpus.[].count"},
 	{path: "services.*.gpus.[].device_ids"},
 	{path: "services.*.gpus.[].driver"},
-	{path: "services.*.gpus.[].options", support: refused, note: noDeviceOptions},
+	{path: "services.*.gpus.[].options", support: noted, note: noDeviceOptions},
 	{path: "services.*.group_add"},
 	{path: "services.*.healthcheck"},
 	{path: "services.*.healthcheck.disable"},
@@ -199,8 +200,11 @@ var serviceRules = []rule{
 	{path: "services.*.logging.driver", note: "json-file, local, none", limit: oneOf("use json-file, local or none", "json-file", "local", "none")},
 	{path: "services.*.logging.options"},
 	{path: "services.*.logging.options.*", support: refused, note: "this log option is not supported; use max-size and max-file"},
+	{path: "services.*.logging.options.compress", note: "json-file: true has no effect, with a warning", remark: remarkCompress},
+	{path: "services.*.logging.options.max-buffer-size", support: accepted, note: "nothing is dropped"},
 	{path: "services.*.logging.options.max-size"},
 	{path: "services.*.logging.options.max-file"},
+	{path: "services.*.logging.options.mode", note: "non-blocking is the same as blocking: output goes to a file at once, and nothing is dropped", limit: oneOf("use blocking or non-blocking", "blocking", "non-blocking")},
 	{path: "services.*.logging.options.labels"},
 	{path: "services.*.logging.options.labels-regex"},
 	{path: "services.*.logging.options.env"},
@@ -222,7 +226,7 @@ var serviceRules = []rule{
 	{path: "services.*.networks.*.interface_name"},
 	{path: "services.*.networks.*.ipv4_address"},
 	{path: "services.*.networks.*.ipv6_address"},
-	{path: "services.*.networks.*.link_local_ips", support: refused, note: "further addresses are not supported; remove it"},
+	{path: "services.*.networks.*.link_local_ips"},
 	{path: "services.*.networks.*.mac_address"},
 	{path: "services.*.networks.*.priority"},
 	{path: "services.*.networks.*.use_service_name_alias"},
@@ -285,7 +289,7 @@ var serviceRules = []rule{
 	{path: "services.*.ulimits.*.hard"},
 	{path: "services.*.ulimits.*.soft"},
 	{path: "services.*.umask"},
-	{path: "services.*.use_api_socket", note: "false only", limit: oneOf("the socket is not handed into containers; remove it", "false")},
+	{path: "services.*.use_api_socket"},
 	{path: "services.*.user"},
 	{path: "services.*.userns_mode", note: "host only", limit: oneOf("containers share the host's user namespace; use host or remove it", "host")},
 	{path: "services.*.uts", note: "host only", limit: oneOf("use host or remove it", "host")},
@@ -308,7 +312,7 @@ var serviceRules = []rule{
 	{path: "services.*.volumes.[].tmpfs.size"},
 	{path: "services.*.volumes.[].type", note: "bind, volume, tmpfs, image: read-only", limit: oneOf("use bind, volume, tmpfs or image", "bind", "volume", "tmpfs", "image")},
 	{path: "services.*.volumes.[].volume"},
-	{path: "services.*.volumes.[].volume.labels", support: refused, note: "label the volume under the top-level key volumes"},
+	{path: "services.*.volumes.[].volume.labels", support: noted, note: "they have no effect; label the volume under the top-level key volumes"},
 	{path: "services.*.volumes.[].volume.nocopy"},
 	{path: "services.*.volumes.[].volume.subpath"},
 	{path: "services.*.volumes_from"},

@@ -48,7 +48,7 @@ var otherRules = []rule{
 	{path: "networks.*.ipam.config.[].ip_range"},
 	{path: "networks.*.ipam.config.[].subnet"},
 	{path: "networks.*.ipam.driver", note: "default only", limit: oneOf("use default", "default")},
-	{path: "networks.*.ipam.options", support: refused, note: "address management has no options; remove it"},
+	{path: "networks.*.ipam.options", support: noted, note: "Docker's address management takes none either; they have no effect"},
 	{path: "networks.*.labels"},
 	{path: "networks.*.labels.*"},
 	{path: "networks.*.name"},

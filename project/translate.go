@@ -101,6 +101,7 @@ func (t *translator) service(s types.ServiceConfig) Service {
 	out.Config = t.config(s, out.Image)
 	out.HostConfig = t.hostConfig(s, out.Networks)
 	out.Files = t.files(s)
+	t.apiSocket(s, &out)
 	t.seal(&out)
 	return out
 }

@@ -29,7 +29,7 @@ services:
       - {type: cluster, source: nginx, target: /image}
     deploy:
       mode: global-job
-      resources: {reservations: {devices: [{capabilities: [gpu], options: {a: b}}]}}
+      endpoint_mode: other
     extends: {file: parts/base.yaml, service: base}
     storage_opt: {size: 1g}
     gpus: []
@@ -54,12 +54,11 @@ jobs: {}
 -- compose.override.yaml --
 services:
   app:
-    networks: {default: {link_local_ips: [169.254.1.1]}}
     network_mode: !reset null
 -- parts/base.yaml --
 services:
   base:
-    credential_spec: {file: x}
+    runtime: kata
   unrelated:
     build: .
 -- parts/part.yaml --
@@ -70,7 +69,6 @@ services:
     network_mode: their-network
 `)
 	want := []string{
-		"compose.override.yaml:3:26: services.app.networks.default.link_local_ips: further addresses are not supported; remove it",
 		"compose.yaml:3:3: services.web.pre_start: Gantry does not run containers as hooks; use a service and depends_on with service_completed_successfully",
 		`compose.yaml:8:13: services.web.build.isolation: "hyperv" is not supported: it applies to Windows containers only; remove it`,
 		`compose.yaml:9:13: services.web.links.0: "app:" is not supported: use SERVICE or SERVICE:ALIAS`,
@@ -80,13 +78,13 @@ services:
 		`compose.yaml:13:9: services.web.volumes.0: mount option "U" is not supported; use ro, rw, nocopy, rprivate, private, rshared, shared, rslave, slave, consistent, cached, delegated`,
 		`compose.yaml:14:10: services.web.volumes.1.type: "cluster" is not supported: use bind, volume, tmpfs or image`,
 		`compose.yaml:16:7: services.web.deploy.mode: "global-job" is not supported: use replicated or global`,
-		"compose.yaml:17:66: services.web.deploy.resources.reservations.devices.0.options: a CDI specification decides about its devices; remove it",
+		`compose.yaml:17:7: services.web.deploy.endpoint_mode: "other" is not supported: use dnsrr`,
 		"compose.yaml:19:5: services.web.storage_opt: overlayfs has no options for one container; remove it",
 		`compose.yaml:25:5: services.app.userns_mode: "keep-id" is not supported: containers share the host's user namespace; use host or remove it`,
 		`compose.yaml:27:22: services.app.external_links.0: "a:b:c" is not supported: use CONTAINER or CONTAINER:ALIAS`,
 		`compose.yaml:34:10: volumes.data.driver: "nfs" is not supported: use local`,
 		`compose.yaml:37:11: secrets.token.external: "true" is not supported: there is no store of them on this host; use file, environment or, for a config, content`,
-		"parts/base.yaml:3:5: services.web.credential_spec: it applies to Windows containers only; remove it",
+		`parts/base.yaml:3:5: services.web.runtime: "kata" is not supported: use runc`,
 		"parts/part.yaml:4:5: services.part.provider: Gantry runs containers only; remove it",
 		`parts/part.yaml:5:5: services.part.network_mode: "their-network" is not supported: use bridge, host, none, service:NAME or container:NAME, or the key networks`,
 	}
@@ -127,6 +125,11 @@ services:
     image: nginx:${TAG}
     volumes: ["./a:/a:z", {type: bind, source: ./b, target: /b, bind: {selinux: Z}}]
     init: yes
+    logging: {options: {compress: "true", mode: non-blocking, max-buffer-size: 4m}}
+    cpu_percent: 50
+    credential_spec: {file: x}
+    gpus: [{capabilities: [gpu], options: {a: b}}]
+    deploy: {update_config: {parallelism: 2}, placement: {constraints: [a]}, labels: {a: b}, endpoint_mode: vip}
 `)
 	want := []string{
 		`"yes" for boolean is not supported by YAML 1.2, please use ` + "`true`",
@@ -134,6 +137,13 @@ services:
 		"compose.yaml:1:1: version: this key is obsolete and without effect; remove it",
 		"compose.yaml:5:15: services.web.volumes.0: files are not relabelled for SELinux; without SELinux nothing is missing",
 		"compose.yaml:5:72: services.web.volumes.1.bind.selinux: files are not relabelled for SELinux; without SELinux nothing is missing",
+		"compose.yaml:7:25: services.web.logging.options.compress: files that were rotated are not compressed; max-size and max-file bound them",
+		"compose.yaml:8:5: services.web.cpu_percent: it applies to Windows containers only; it has no effect",
+		"compose.yaml:9:5: services.web.credential_spec: it applies to Windows containers only; it has no effect",
+		"compose.yaml:10:34: services.web.gpus.0.options: a CDI specification decides about its devices; they have no effect",
+		"compose.yaml:11:14: services.web.deploy.update_config: it distributes containers over hosts, and there is one; it has no effect",
+		"compose.yaml:11:47: services.web.deploy.placement: it distributes containers over hosts, and there is one; it has no effect",
+		"compose.yaml:11:94: services.web.deploy.endpoint_mode: names resolve to the containers' addresses, in rotation",
 	}
 	_, warnings, err := tryLoad(dir, Options{})
 	if err == nil || !strings.Contains(err.Error(), `"nginx:" is not valid`) {

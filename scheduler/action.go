@@ -72,7 +72,12 @@ type (
 		Volumes map[string]string
 	}
 	RenameContainer struct{ ID, Service, From, To string }
-	StartContainer  struct{ ID, Name, Service string }
+	// StartContainer starts a container; Owes is how many post_start hooks the
+	// plan runs then. 0 leaves it owing what it did.
+	StartContainer struct {
+		ID, Name, Service string
+		Owes              int
+	}
 	// StopContainer sends the container's stop signal, then SIGKILL after
 	// Timeout (nil: the container's own, else 10 s).
 	StopContainer struct {
@@ -86,6 +91,7 @@ type (
 	RestartContainer struct {
 		ID, Name, Service string
 		Timeout           *time.Duration
+		Owes              int // as with StartContainer
 	}
 	// RunHook runs a service's command in a container. Before a stop, one that
 	// does not run any more is no error.
@@ -93,6 +99,7 @@ type (
 		ID, Name, Service string
 		When              string // project.PostStart or project.PreStop
 		Hook              project.Hook
+		Owes              int // after a start: how many hooks are left when this one is done
 	}
 	PauseContainer   struct{ ID, Name, Service string }
 	UnpauseContainer struct{ ID, Name, Service string }

@@ -144,8 +144,16 @@ func (v *verb) goingDown(o DownOptions) []*Container {
 }
 
 func (v *verb) isOurs(c *Container) bool {
-	return slices.Contains(v.p.Disabled, c.Service) ||
-		slices.ContainsFunc(v.p.Services, func(s project.Service) bool { return s.Name == c.Service })
+	return slices.Contains(v.p.Disabled, c.Service) || v.definition(c.Service) != nil
+}
+
+// definition is a service's, nil when it is not known.
+func (v *verb) definition(service string) *project.Service {
+	if v.p == nil {
+		return nil
+	}
+	s, _ := v.p.Service(service)
+	return s
 }
 
 // networksDown removes the project's own networks.

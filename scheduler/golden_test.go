@@ -55,6 +55,16 @@ func TestGoldenUp(t *testing.T) {
 	}{
 		{name: "up-new", project: stack()},
 		{name: "up-hooks", before: stack(hooked("1")), project: stack(hooked("2"))},
+		{
+			name: "up-hooks-owed", before: stack(hooked("1")), project: stack(hooked("1")),
+			touch: func(t *testing.T, d *memory.Driver) {
+				for name, owes := range map[string]int{"shop-app-1": 2, "shop-app-2": 1} {
+					if err := d.Edit(name, func(c *scheduler.Container) { c.Owes = owes }); err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
+		},
 		{name: "up-again", before: stack(), project: stack()},
 		{name: "up-wait", project: stack(), options: scheduler.Options{Wait: true, WaitTimeout: time.Minute}},
 		{name: "up-wait-again", before: stack(), project: stack(), options: scheduler.Options{Wait: true}},

@@ -4,11 +4,15 @@ import (
 	"slices"
 
 	"gantry/project"
+
+	"github.com/moby/moby/api/types/container"
 )
 
 // hooks adds the commands that services have run in their containers: after
 // each start, before whatever waits for it, and before each stop, after
-// whatever that waits for. Containers of one-offs and orphans have none.
+// whatever that waits for. Containers of one-offs and orphans have none. What
+// a container that stays still owes is in the draft already, as its first hook:
+// the others follow.
 func (d *draft) hooks(p *project.Project, containers []Container) {
 	if p == nil {
 		return
@@ -27,9 +31,11 @@ func (d *draft) hooks(p *project.Project, containers []Container) {
 		case StartContainer:
 			target, starts = a, true
 		case StopContainer:
-			target, stops = StartContainer{a.ID, a.Name, a.Service}, true
+			target, stops = StartContainer{ID: a.ID, Name: a.Name, Service: a.Service}, true
 		case RestartContainer:
-			target, starts, stops = StartContainer{a.ID, a.Name, a.Service}, true, true
+			target, starts, stops = StartContainer{ID: a.ID, Name: a.Name, Service: a.Service}, true, true
+		case RunHook:
+			target = StartContainer{ID: a.ID, Name: a.Name, Service: a.Service, Owes: a.Owes}
 		default:
 			continue
 		}
@@ -41,9 +47,40 @@ func (d *draft) hooks(p *project.Project, containers []Container) {
 			d.before(n, target, s.PreStop)
 		}
 		if starts {
+			n.owe(len(s.PostStart))
 			d.behind(n, target, s.PostStart)
+		} else if !stops {
+			d.behind(n, target, s.PostStart[len(s.PostStart)-target.Owes:])
 		}
 	}
+}
+
+// owe has a start say how many hooks follow it.
+func (n *node) owe(hooks int) {
+	switch a := n.Action.(type) {
+	case StartContainer:
+		a.Owes = hooks
+		n.Action = a
+	case RestartContainer:
+		a.Owes = hooks
+		n.Action = a
+	}
+}
+
+// owed drafts the first of the hooks that a running container owes, nil when
+// it owes none.
+func (d *draft) owed(r rank, s *project.Service, c *Container) *node {
+	if s == nil || c.Status != container.StateRunning {
+		return nil
+	}
+	owes := min(c.Owes, len(s.PostStart))
+	if owes == 0 {
+		return nil
+	}
+	return d.add(r, RunHook{
+		ID: c.ID, Name: c.Name, Service: c.Service, When: project.PostStart,
+		Hook: s.PostStart[len(s.PostStart)-owes], Owes: owes - 1,
+	}, "not done when the container was started")
 }
 
 func (d *draft) hook(n *node, of StartContainer, when string, h project.Hook) *node {
@@ -71,8 +108,11 @@ func (d *draft) behind(n *node, of StartContainer, list []project.Hook) {
 	}
 	waiting := slices.Clone(d.nodes)
 	last := n
-	for _, h := range list {
+	for i, h := range list {
 		x := d.hook(n, of, project.PostStart, h)
+		a := x.Action.(RunHook)
+		a.Owes = len(list) - i - 1
+		x.Action = a
 		x.need(last)
 		last = x
 	}

@@ -80,6 +80,9 @@ func (b *up) settle(w *work, number int, group []*Container) *slot {
 	}
 	if maybe := b.doubts(w, t.keep); len(maybe.onlyIf) > 0 {
 		t.base, t.old, t.id, t.replaced, t.keep, t.cause = t.keep, group, b.id(w.svc.Name, number, "up"), maybe, nil, "image changed"
+		if t.base.Owes > 0 { // whether the hooks are to run in this one is not known either
+			t.replaced, t.cause = surely, "post_start was not done"
+		}
 		return t
 	}
 	for _, c := range group {

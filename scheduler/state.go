@@ -88,7 +88,10 @@ type Container struct {
 	Anonymous map[string]string
 	// Files maps the targets of its secrets and configs to project.Content.Digest
 	// of what they hold.
-	Files                         map[string]string
+	Files map[string]string
+	// Owes is how many of its post_start hooks have not been done since a plan
+	// started it: one failed, or the plan broke off.
+	Owes                          int
 	DependsOn                     string // its depends_on label: service:condition:restart,…
 	Config                        container.Config
 	NetworkMode, PidMode, IpcMode string   // as created, with container:ID resolved

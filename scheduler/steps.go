@@ -117,7 +117,9 @@ func (b *up) take(w *work, t *slot) {
 		t.started = b.add(at(atStart), start, t.restart+t.start)
 		t.started.OnlyIf = t.began().onlyIf
 	case t.unpause:
-		t.started = b.add(at(atStart), UnpauseContainer(start), "paused")
+		t.started = b.add(at(atStart), UnpauseContainer{ID: t.id, Name: t.name, Service: w.svc.Name}, "paused")
+	default:
+		t.started = b.owed(at(atStart), w.svc, t.keep)
 	}
 	if name != t.name {
 		rename := b.add(at(atRename), RenameContainer{ID: t.id, Service: w.svc.Name, From: name, To: t.name}, "its name is free")

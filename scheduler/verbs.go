@@ -63,8 +63,12 @@ func (m *starting) decide() {
 		for _, c := range m.groups[service] {
 			start := StartContainer{ID: c.ID, Name: c.Name, Service: service}
 			switch c.Status {
+			case container.StateRunning:
+				if n := m.owed(m.at(c, atStart), m.definition(service), c); n != nil {
+					m.started[c.ID] = n
+				}
 			case container.StatePaused:
-				m.started[c.ID] = m.add(m.at(c, atStart), UnpauseContainer(start), "paused")
+				m.started[c.ID] = m.add(m.at(c, atStart), UnpauseContainer{ID: c.ID, Name: c.Name, Service: service}, "paused")
 			case container.StateCreated:
 				m.started[c.ID] = m.add(m.at(c, atStart), start, "created, never started")
 			case container.StateExited:

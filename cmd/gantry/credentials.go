@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -25,6 +26,18 @@ func (c *cli) dockerConfig() *configfile.ConfigFile {
 		return configfile.New("")
 	}
 	return file
+}
+
+// registryConfig is a config.json with all of the user's credentials, nil when
+// there are none.
+func (c *cli) registryConfig() ([]byte, error) {
+	all, err := c.dockerConfig().GetAllCredentials()
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = (&configfile.ConfigFile{AuthConfigs: all}).SaveToWriter(&out)
+	return out.Bytes(), err
 }
 
 // credentials are the user's for the registries of a project's images, for the

@@ -23,7 +23,12 @@ type target struct {
 
 func (c *cli) loadOptions() project.Options {
 	g := &c.global
+	network, socket, err := address(c.conn.host())
+	if err != nil || network != "unix" {
+		socket = "" // whatever it is on the daemon's host
+	}
 	return project.Options{
+		APISocket: socket, RegistryConfig: c.registryConfig,
 		Files: g.files, ProjectDirectory: g.projectDirectory, Name: g.projectName,
 		Profiles: g.profiles, EnvFiles: g.envFiles, IgnoreUnsupported: g.ignoreUnsupported, Stdin: c.in,
 	}

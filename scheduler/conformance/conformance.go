@@ -24,10 +24,14 @@ import (
 // bound is how long any one step may take; every wait of the suite ends then.
 const bound = 60 * time.Second
 
+// Session has what a build needs of a client, its context and Dockerfile, until
+// the test ends. It returns BuildImage.Session.
+type Session func(t *testing.T, b project.Build) string
+
 // Test runs the suite, each part on a driver of its own. image is a reference
 // that those have, without entrypoint and health check, and with sleep, true
 // and false on its PATH.
-func Test(t *testing.T, newDriver func(t *testing.T) scheduler.Driver, image string) {
+func Test(t *testing.T, newDriver func(t *testing.T) (scheduler.Driver, Session), image string) {
 	for _, part := range []struct {
 		name string
 		test func(r *rig)
@@ -38,6 +42,7 @@ func Test(t *testing.T, newDriver func(t *testing.T) scheduler.Driver, image str
 		{"Names", names},
 		{"Waits", waits},
 		{"WaitsEnd", waitsEnd},
+		{"Builds", builds},
 		{"Networks", networks},
 		{"Volumes", volumes},
 		{"AnonymousVolumes", anonymousVolumes},
@@ -47,7 +52,8 @@ func Test(t *testing.T, newDriver func(t *testing.T) scheduler.Driver, image str
 		{"Interrupted", interrupted},
 	} {
 		t.Run(part.name, func(t *testing.T) {
-			r := &rig{T: t, d: newDriver(t), image: image}
+			d, session := newDriver(t)
+			r := &rig{T: t, d: d, session: session, image: image}
 			sum := sha256.Sum256([]byte(rand.Text()))
 			r.project = "conf" + hex.EncodeToString(sum[:4])
 			t.Cleanup(r.clean)
@@ -60,6 +66,7 @@ func Test(t *testing.T, newDriver func(t *testing.T) scheduler.Driver, image str
 type rig struct {
 	*testing.T
 	d              scheduler.Driver
+	session        Session
 	image, project string
 	made           int
 }

@@ -64,6 +64,27 @@ func hooks(r *rig) {
 	r.refused(hook(project.PostStart, "false"), errdefs.IsFailedPrecondition)
 	r.refused(hook(project.PreStop, "false"), errdefs.IsFailedPrecondition)
 	r.do(stop(c))
+
+	// what was to follow a start stays owed until it is done
+	owes := func(want int) {
+		r.Helper()
+		if got := r.see(c.ID).Owes; got != want {
+			r.Errorf("the container owes %d hooks, not %d", got, want)
+		}
+	}
+	begin, first := start(c), hook(project.PostStart, "true")
+	begin.Owes, first.Owes = 2, 1
+	owes(0)
+	r.do(begin, hook(project.PreStop, "true"))
+	owes(2)
+	r.do(first)
+	r.refused(hook(project.PostStart, "false"))
+	r.do(stop(c), start(c)) // a start that no hooks follow does not forgive
+	owes(1)
+	r.do(hook(project.PostStart, "true"))
+	owes(0)
+	r.do(scheduler.RestartContainer{ID: c.ID, Name: c.Name, Owes: 3})
+	owes(3)
 }
 
 // observe checks that a container's labels and settings come back.

@@ -214,7 +214,7 @@ func (d *Driver) apply(a scheduler.Action) error {
 	case scheduler.RenameContainer:
 		return d.rename(a)
 	case scheduler.StartContainer:
-		return d.with(a.ID, d.start)
+		return d.with(a.ID, func(c *ctr) error { return d.startOwing(c, a.Owes) })
 	case scheduler.StopContainer:
 		return d.with(a.ID, func(c *ctr) error { return stop(c, 0) })
 	case scheduler.KillContainer:
@@ -229,7 +229,7 @@ func (d *Driver) apply(a scheduler.Action) error {
 			if err := stop(c, 0); err != nil {
 				return err
 			}
-			return d.start(c)
+			return d.startOwing(c, a.Owes)
 		})
 	case scheduler.RunHook:
 		return d.with(a.ID, func(c *ctr) error { return hook(c, a) })
@@ -256,7 +256,7 @@ func (d *Driver) pull(a scheduler.PullImage) error {
 }
 
 // build makes what Source says, else an image that the build's definition
-// decides.
+// decides. An inline Dockerfile that ends with "RUN false" fails.
 func (d *Driver) build(a scheduler.BuildImage) error {
 	for _, from := range a.Build.Contexts {
 		ref, ok := strings.CutPrefix(from, "docker-image://")
@@ -264,11 +264,16 @@ func (d *Driver) build(a scheduler.BuildImage) error {
 			return fmt.Errorf("image %q to begin with: %w", ref, errdefs.ErrNotFound)
 		}
 	}
+	if strings.HasSuffix(strings.TrimSpace(a.Build.DockerfileInline), " false") {
+		return fmt.Errorf("image %q: exit code 1: %w", a.Ref, errdefs.ErrFailedPrecondition)
+	}
 	image, ok := d.sources[a.Ref]
 	if !ok {
 		image.ID = "sha256:" + digest("build", a.Ref, fmt.Sprintf("%v", a.Build))
 	}
-	d.images[a.Ref] = image
+	for _, name := range append([]string{a.Ref}, a.Build.Tags...) {
+		d.images[name] = image
+	}
 	return nil
 }
 
@@ -476,6 +481,9 @@ func hook(c *ctr, a scheduler.RunHook) error {
 	}
 	if a.Hook.Command[0] == "false" {
 		return fmt.Errorf("%s of container %q: exit code 1: %w", a.When, c.Name, errdefs.ErrFailedPrecondition)
+	}
+	if a.When == project.PostStart {
+		c.Owes = a.Owes
 	}
 	return nil
 }

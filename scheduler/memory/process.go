@@ -13,6 +13,14 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
+// startOwing starts the container, which has hooks to run then.
+func (d *Driver) startOwing(c *ctr, hooks int) error {
+	if hooks > 0 {
+		c.Owes = hooks
+	}
+	return d.start(c)
+}
+
 // start runs the container's process, if all that it needs is there and what
 // only one can hold is free.
 func (d *Driver) start(c *ctr) error {
