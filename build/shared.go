@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/moby/buildkit/cache"
+	"github.com/moby/buildkit/cache/metadata"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -13,8 +14,9 @@ import (
 // BuildKit knows the former by the layers' digests. What was never exported has
 // none, and passes for the image below it: the results of a Dockerfile's first
 // stages would be neither counted nor collected for as long as their base is
-// there. The manager's type is not exported, its field is.
-func countAlone(manager cache.Manager) error {
+// there. What is exported after somebody has asked once keeps none for as long
+// as the process lives. The manager's type is not exported, its field is.
+func countAlone(manager cache.Manager, notes *metadata.Store) error {
 	field := reflect.Indirect(reflect.ValueOf(manager)).FieldByName("PruneRefChecker")
 	if !field.IsValid() || !field.CanSet() || field.Type() != reflect.TypeFor[cache.ExternalRefCheckerFunc]() {
 		return fmt.Errorf("BuildKit's cache %T does not say how it knows what images hold", manager)
@@ -22,14 +24,42 @@ func countAlone(manager cache.Manager) error {
 	before := field.Interface().(cache.ExternalRefCheckerFunc)
 	field.Set(reflect.ValueOf(cache.ExternalRefCheckerFunc(func() (cache.ExternalRefChecker, error) {
 		c, err := before()
-		return exportedOnly{c}, err
+		return exportedOnly{c, notes}, err
 	})))
 	return nil
 }
 
 // exportedOnly knows that what has no layer is in no image.
-type exportedOnly struct{ cache.ExternalRefChecker }
+type exportedOnly struct {
+	cache.ExternalRefChecker
+	notes *metadata.Store
+}
 
 func (c exportedOnly) Exists(key string, layers []digest.Digest) bool {
+	if slices.Contains(layers, "") {
+		layers = c.layers(key)
+	}
 	return !slices.Contains(layers, "") && c.ExternalRefChecker.Exists(key, layers)
+}
+
+// layers are those of a record and of what it lies on, "" for what has none yet.
+// Source: buildkit, cache/metadata.go.
+func (c exportedOnly) layers(id string) (out []digest.Digest) {
+	for id != "" {
+		record, ok := c.notes.Get(id)
+		if !ok {
+			return []digest.Digest{""}
+		}
+		out = append(out, digest.Digest(note(record, "cache.blob")))
+		id = note(record, "cache.parent")
+	}
+	slices.Reverse(out)
+	return out
+}
+
+func note(record *metadata.StorageItem, key string) (text string) {
+	if v := record.Get(key); v == nil || v.Unmarshal(&text) != nil {
+		return ""
+	}
+	return text
 }

@@ -123,7 +123,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		md.Close()
 		return nil, err
 	}
-	if err := countAlone(w.CacheMgr); err != nil {
+	if err := countAlone(w.CacheMgr, md); err != nil {
 		return nil, multierror.Append(err, w.Close())
 	}
 	if cfg.Room == nil {

@@ -75,11 +75,15 @@ func newBuildDisplay(ctx context.Context, c *cli, w io.Writer) (*buildDisplay, e
 	go func() {
 		defer close(d.shown)
 		var found []client.VertexWarning
-		found, d.err = display.UpdateFrom(context.WithoutCancel(ctx), d.all)
+		told := d.all
+		if mode != progressui.RawJSONMode {
+			told = docker.ForPeople(d.all)
+		}
+		found, d.err = display.UpdateFrom(context.WithoutCancel(ctx), told)
 		if mode != progressui.RawJSONMode && mode != progressui.QuietMode {
 			d.warn = func() { docker.PrintWarnings(w, found, "build --check") }
 		}
-		for range d.all { // whoever sends must not hang
+		for range told { // whoever sends must not hang
 		}
 	}()
 	return d, nil

@@ -12,6 +12,7 @@ import (
 
 	"gantry/cmd/gantry/docker"
 	"gantry/cmd/gantry/progress"
+	"gantry/cmd/gantry/terminal"
 	"gantry/project"
 
 	"github.com/containerd/errdefs"
@@ -99,7 +100,7 @@ func (c *cli) finish(err error) int {
 		fmt.Fprintln(c.err, "gantry: canceled")
 		return code
 	}
-	fmt.Fprintln(c.err, "gantry: "+strings.ReplaceAll(readable(err.Error()), "\n", "\n        "))
+	fmt.Fprintln(c.err, "gantry: "+strings.ReplaceAll(terminal.Text(readable(err.Error())), "\n", "\n        "))
 	return code
 }
 

@@ -32,6 +32,8 @@ func TestCacheLeavesTheDiskFree(t *testing.T) {
 	if r := d.DockerInput(large, "build", "-q", "-o", "type=cacheonly", "-"); r.Code != 0 {
 		t.Fatal(r)
 	}
+	d.Stop() // so that it looks at the disk at once, not in a minute
+	d.Launch()
 	var disk syscall.Statfs_t
 	free := func() int64 {
 		if err := syscall.Statfs(d.Data(), &disk); err != nil {
@@ -39,11 +41,6 @@ func TestCacheLeavesTheDiskFree(t *testing.T) {
 		}
 		return int64(disk.Bfree) * disk.Bsize
 	}
-	if n := free(); n > 12<<20 {
-		t.Fatalf("%d bytes are free of a disk that should be full", n)
-	}
-	d.Stop() // so that it looks at the disk at once, not in a minute
-	d.Launch()
 	harness.Eventually(t, "the cache goes", func() error {
 		d.MustDocker("buildx", "du")
 		if n := free(); n < 40<<20 {
@@ -61,7 +58,6 @@ func TestPruneTakesWhatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	d := daemon(t)
 	d.Write("ctx/Dockerfile", "FROM "+image+"\nRUN --mount=type=cache,target=/c head -c 3000000 /dev/urandom | tee /c/f > /big\n")
-	d.MustDocker("build", "-q", "-t", "app", "ctx")
 	d.MustDocker("builder", "build", "-q", "-o", "type=cacheonly", "ctx")
 	records := func(filter ...string) int {
 		t.Helper()
@@ -71,6 +67,9 @@ func TestPruneTakesWhatIsAskedFor(t *testing.T) {
 		}
 		return len(strings.Fields(d.MustDocker(args...)))
 	}
+	records() // what is asked for before there is an image is known again afterwards
+	d.MustDocker("build", "-q", "-t", "app", "ctx")
+	idle(d)
 	all := records()
 	for _, args := range [][]string{
 		{"--filter", "until=24h"}, {"-a", "--filter", "unused-for=1h"}, {"--keep-storage", "1GB"}, {"-a", "--reserved-space", "1GB"}, {"-a", "--max-used-space", "1GB"},
@@ -113,6 +112,7 @@ func TestPruneTakesWhatIsAskedFor(t *testing.T) {
 		t.Errorf("the image that alone held its layer gave back %d bytes", freed)
 	}
 	d.MustDocker("build", "-q", "-o", "type=cacheonly", "ctx")
+	idle(d)
 	if out := d.MustDocker("system", "prune", "-f"); !strings.Contains(out, "Deleted build cache objects") {
 		t.Errorf("system prune: %s", out)
 	}

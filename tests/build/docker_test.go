@@ -239,15 +239,16 @@ func TestBuildCacheIsBoundedAndPruned(t *testing.T) {
 		}
 		return nil
 	})
+	before := usage(t, d.Data())
 	d.MustDocker("build", "-q", "-t", "small", "ctx")
 	d.MustDocker("image", "rm", "small")
-	held := usage(t, d.Data())
+	idle(d)
 	d.MustDocker("builder", "prune", "-af")
 	if after := cached(); !strings.HasPrefix(after, "0 ") {
 		t.Errorf("after prune the cache holds %s", after)
 	}
-	if freed := held - usage(t, d.Data()); freed < 9_000_000 {
-		t.Errorf("prune has freed %d bytes of %d", freed, held)
+	if after := usage(t, d.Data()); after > before+1_000_000 { // as much may have gone by itself
+		t.Errorf("after prune there are %d bytes, before the build there were %d", after, before)
 	}
 }
 

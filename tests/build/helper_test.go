@@ -5,6 +5,7 @@ package build_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"os"
@@ -97,6 +98,18 @@ func (h *host) solved(name string, files map[string]string, attrs map[string]str
 		return out.String(), nil, err
 	}
 	return out.String(), resp.ExporterResponse, nil
+}
+
+// idle waits until nothing of the cache is in use: builds that have ended let go
+// of it on their way.
+func idle(d *harness.Daemon) {
+	d.T.Helper()
+	harness.Eventually(d.T, "nothing of the cache is in use", func() error {
+		if used := d.MustDocker("buildx", "du", "--filter", "inuse=true", "--format", "{{.ID}}"); used != "" {
+			return errors.New(used)
+		}
+		return nil
+	})
 }
 
 func exists(path string) bool {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	api "gantry/api/client"
+	"gantry/cmd/gantry/terminal"
 
 	"github.com/docker/cli/cli"
 	buildkit "github.com/moby/buildkit/client"
@@ -131,7 +132,11 @@ func (f *Front) shown(ctx context.Context, o *buildOptions, run func(chan *build
 	}
 	status, shown := make(chan *buildkit.SolveStatus), make(chan []buildkit.VertexWarning, 1)
 	go func() {
-		warnings, _ := display.UpdateFrom(context.WithoutCancel(ctx), status) // it ends with the channel
+		told := status
+		if mode != progressui.RawJSONMode {
+			told = ForPeople(status)
+		}
+		warnings, _ := display.UpdateFrom(context.WithoutCancel(ctx), told) // it ends with the channel
 		shown <- warnings
 	}()
 	resp, err := run(status)
@@ -162,9 +167,11 @@ func (f *Front) explainBuild(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	var places strings.Builder
 	for _, s := range solverrors.Sources(err) {
-		s.Print(f.Err)
+		s.Print(&places)
 	}
+	fmt.Fprint(f.Err, terminal.Text(places.String()))
 	if grpcerrors.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "reading from server") {
 		err = fmt.Errorf("the daemon has ended; build again, steps that were done are cached: %w", err)
 	}

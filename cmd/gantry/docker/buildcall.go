@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"gantry/cmd/gantry/terminal"
+
 	"github.com/docker/cli/cli"
 	buildkit "github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
@@ -148,22 +150,24 @@ func PrintWarnings(w io.Writer, warnings []buildkit.VertexWarning, expand string
 	if expand != "" {
 		text += " (use " + expand + " to expand)"
 	}
-	fmt.Fprintf(w, "\n %s:\n", text)
+	var b strings.Builder
+	defer func() { io.WriteString(w, terminal.Text(b.String())) }()
+	fmt.Fprintf(&b, "\n %s:\n", text)
 	for _, warn := range warnings {
-		fmt.Fprintf(w, " - %s\n", warn.Short)
+		fmt.Fprintf(&b, " - %s\n", warn.Short)
 		if expand != "" {
 			continue
 		}
 		for _, d := range warn.Detail {
-			fmt.Fprintf(w, "%s\n", d)
+			fmt.Fprintf(&b, "%s\n", d)
 		}
 		if warn.URL != "" {
-			fmt.Fprintf(w, "More info: %s\n", warn.URL)
+			fmt.Fprintf(&b, "More info: %s\n", warn.URL)
 		}
 		if warn.SourceInfo != nil && warn.Range != nil {
 			src := solverrors.Source{Info: warn.SourceInfo, Ranges: warn.Range}
-			src.Print(w)
+			src.Print(&b)
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(&b)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 
+	"gantry/cmd/gantry/terminal"
+
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli"
 	"github.com/docker/cli/cli/command"
@@ -33,7 +35,7 @@ func (f *Front) finish(ctx context.Context, err error) error {
 		}
 	}
 	if text != "" {
-		fmt.Fprintln(f.Err, text)
+		fmt.Fprintln(f.Err, terminal.Text(text))
 	}
 	return &Exit{Code: code}
 }

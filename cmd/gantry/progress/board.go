@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gantry/api/client"
+	"gantry/cmd/gantry/terminal"
 	"gantry/project"
 	"gantry/scheduler"
 )
@@ -61,6 +62,7 @@ func NewBoard(o Options) *Board {
 // Apply takes an event in, at a moment. It returns the object's line as plain
 // output shows it, "" when there is nothing new to say.
 func (b *Board) Apply(e scheduler.Event, now time.Time) string {
+	e.Progress.Text, e.Error = terminal.Line(e.Progress.Text), terminal.Text(e.Error)
 	if e.Step < 0 {
 		return b.general(e)
 	}

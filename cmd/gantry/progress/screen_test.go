@@ -10,9 +10,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// terminal emulates what a screen uses of one: lines that wrap, cursor up,
+// tty emulates what a screen uses of one: lines that wrap, cursor up,
 // erase, hidden cursor. Its history is unbounded.
-type terminal struct {
+type tty struct {
 	mu            sync.Mutex
 	width, height int
 	rows          [][]rune
@@ -20,23 +20,23 @@ type terminal struct {
 	noCursor      bool
 }
 
-func newTerminal(width, height int) *terminal {
-	return &terminal{width: width, height: height, rows: [][]rune{nil}}
+func newTerminal(width, height int) *tty {
+	return &tty{width: width, height: height, rows: [][]rune{nil}}
 }
 
-func (t *terminal) size() (int, int) {
+func (t *tty) size() (int, int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.width, t.height
 }
 
-func (t *terminal) hidden() bool {
+func (t *tty) hidden() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.noCursor
 }
 
-func (t *terminal) text() string {
+func (t *tty) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var b strings.Builder
@@ -49,14 +49,14 @@ func (t *terminal) text() string {
 	return b.String()
 }
 
-func (t *terminal) down() {
+func (t *tty) down() {
 	t.y++
 	for t.y >= len(t.rows) {
 		t.rows = append(t.rows, nil)
 	}
 }
 
-func (t *terminal) Write(p []byte) (int, error) {
+func (t *tty) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	in := []rune(string(p))
@@ -88,7 +88,7 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (t *terminal) control(args string, verb rune) {
+func (t *tty) control(args string, verb rune) {
 	n, err := strconv.Atoi(args)
 	if err != nil {
 		n = 1
@@ -112,7 +112,7 @@ func (t *terminal) control(args string, verb rune) {
 }
 
 // resize wraps all lines anew, as terminals do that reflow.
-func (t *terminal) resize(width int) {
+func (t *tty) resize(width int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var rows [][]rune
@@ -131,7 +131,7 @@ func (t *terminal) resize(width int) {
 }
 
 // TestScreenShowsTheLastFrame: whatever was drawn before, and however wide the
-// terminal was then, the screen ends with the last frame, and what was written
+// tty was then, the screen ends with the last frame, and what was written
 // above stands over it, all of it, once.
 func TestScreenShowsTheLastFrame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -140,7 +140,7 @@ func TestScreenShowsTheLastFrame(t *testing.T) {
 		s := screen{out: term}
 		var above, last []string
 		for range rapid.IntRange(1, 8).Draw(t, "frames") {
-			// wider frames are only wrapped by a terminal that got narrower
+			// wider frames are only wrapped by a tty that got narrower
 			if next := rapid.IntRange(10, width).Draw(t, "next"); next < width {
 				width = next
 				term.resize(width)
