@@ -54,6 +54,9 @@ func (e *Engine) runHook(ctx context.Context, a scheduler.RunHook) error {
 		}
 		return c.update(func(s *state) { s.Owes = a.Owes })
 	}
+	if a.When == project.PreStop {
+		err = fmt.Errorf("%w: it goes on running (kill ends it without hooks)", err)
+	}
 	if said := strings.TrimSpace(out.String()); said != "" {
 		return fmt.Errorf("%s %q of service %q: %w\n%s", a.When, strings.Join(h.Command, " "), a.Service, err, said)
 	}

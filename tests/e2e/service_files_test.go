@@ -147,13 +147,38 @@ services:
 	d.Must(dir, "down", "-t", "0")
 	log("stops")
 
-	d.Write("hooks/compose.yaml", strings.Replace(yaml, "echo stops >>/out/log", "exit 0", 1)+"    post_start: [{command: [sh, -c, 'echo the last words; exit 3']}]\n")
+	d.Write("hooks/compose.yaml", strings.Replace(yaml, "echo stops >>/out/log", "test -e /may", 1)+`    post_start:
+      - {command: [sh, -c, 'echo one >>/out/log']}
+      - {command: [sh, -c, 'echo the last words; test -e /ok || exit 3']}
+      - {command: [sh, -c, 'echo three >>/out/log']}
+  last: {image: busybox, command: [sh, -c, "echo last >>/out/log; exec sleep 1000"], init: true, volumes: ["./out:/out"], depends_on: [web]}
+`)
 	r := d.Fail(dir, "up", "-d")
 	for _, want := range []string{"post_start", "service \"web\"", "exit code 3", "the last words"} {
 		if !strings.Contains(r.Stderr, want) {
 			t.Errorf("the failure does not tell %q:\n%s", want, r.Stderr)
 		}
 	}
+	log("0 started web one")
+
+	// the next up does what is left, once, before whatever waits for it
+	d.Fail(dir, "up", "-d")
+	d.Kill9()
+	d.Launch()
+	d.Must(dir, "exec", "web", "touch", "/ok")
+	d.Must(dir, "up", "-d", "--wait")
+	log("three last")
+	d.Must(dir, "up", "-d")
+	log("")
+
+	// what must not stop does not
+	if r := d.Fail(dir, "down", "-t", "0"); !strings.Contains(r.Stderr, "kill ends it without hooks") {
+		t.Errorf("the failure does not tell what to do:\n%s", r.Stderr)
+	}
+	if got := d.Must(dir, "ps", "--services"); got != "db\n" {
+		t.Errorf("after the failure there is %q", got)
+	}
+	d.Must(dir, "kill")
 	d.Must(dir, "down", "-t", "0")
 	d.NoLeaks()
 }
