@@ -203,7 +203,7 @@ func (v *verb) volumesDown(removals map[string]*node) {
 // imagesDown removes the images of what went, and of the project's services.
 // That somebody else uses one is a warning.
 func (v *verb) imagesDown(o DownOptions, going []*Container, removals map[string]*node) {
-	users := make(map[string][]*node)
+	refs := make(map[string]bool)
 	local := make(map[string]bool)
 	if v.p != nil {
 		for i := range v.p.Services {
@@ -213,28 +213,30 @@ func (v *verb) imagesDown(o DownOptions, going []*Container, removals map[string
 			}
 			local[svc.Image] = svc.Build != nil && !svc.ImageGiven
 			if v.s.image(svc).ID != "" {
-				users[svc.Image] = nil
+				refs[svc.Image] = true
 			}
 		}
 	}
 	for _, c := range going {
 		if c.ImageRef != "" {
-			users[c.ImageRef] = append(users[c.ImageRef], removals[c.ID])
+			refs[c.ImageRef] = true
 		}
 	}
 	if o.Images == RemoveLocal {
-		maps.DeleteFunc(users, func(ref string, _ []*node) bool { return !local[ref] })
+		maps.DeleteFunc(refs, func(ref string, _ bool) bool { return !local[ref] })
 	}
 	for i := range v.s.Containers {
 		if c := &v.s.Containers[i]; removals[c.ID] == nil {
-			delete(users, c.ImageRef) // a container that stays uses it
+			delete(refs, c.ImageRef) // a container that stays uses it
 		}
 	}
-	for i, ref := range sorted(users) {
+	for i, ref := range sorted(refs) {
 		step := v.add(rank{groupCleanup, 2, i}, RemoveImage{Ref: ref}, "down --rmi "+string(o.Images))
 		step.Optional = true
 		step.Destroys = "image " + ref
-		step.need(users[ref]...)
+		for _, c := range going { // several names may stand for one image
+			step.need(removals[c.ID])
+		}
 	}
 }
 

@@ -298,7 +298,7 @@ func TestImagesByDigest(t *testing.T) {
 		dir := d.Project("pinned", "name: pinned\nservices:\n  a:\n    image: "+byTag+"\n  b:\n    image: "+repo+":1\n    platform: "+foreign+"\n")
 		d.MustDocker("rmi", repo+":2", byChild) // with the last tag goes the digest
 		d.Must(dir, "up", "-d")
-		if a, b := d.Must(dir, "logs", "--no-log-prefix", "a"), d.Must(dir, "logs", "--no-log-prefix", "b"); strings.TrimSpace(a) != own || strings.TrimSpace(b) != foreign {
+		if a, b := d.Must(dir, "logs", "-f", "--no-log-prefix", "a"), d.Must(dir, "logs", "-f", "--no-log-prefix", "b"); strings.TrimSpace(a) != own || strings.TrimSpace(b) != foreign {
 			t.Errorf("services run on %q and %q", a, b)
 		}
 		if out := d.Must(dir, "up", "-d", "--dry-run"); strings.Contains(out, repo) {
@@ -309,8 +309,8 @@ func TestImagesByDigest(t *testing.T) {
 	if r := d.FailDocker("pull", addr+"/two@"+child(t, addr+"/two:1", "")); !strings.Contains(r.Stderr, "attestation") {
 		t.Errorf("an attestation was pulled: %v", r)
 	}
-	if out := d.MustDocker("images", "-aq"); len(strings.Fields(out)) != 1 {
-		t.Errorf("images left: %s", out)
+	if out := d.MustDocker("images", "-a", "--digests"); strings.Count(out, "\n") != 2 {
+		t.Errorf("images left:\n%s", out)
 	}
 }
 
