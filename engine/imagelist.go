@@ -134,7 +134,8 @@ func familiar(names []string) []string {
 	return out
 }
 
-// imageUsers maps IDs of images to the containers made from them, sorted.
+// imageUsers maps IDs of images to the containers that are made from them or
+// mount them, sorted.
 type imageUsers map[string][]string
 
 // of counts the containers of an image for all its platforms.
@@ -148,8 +149,9 @@ func (u imageUsers) of(img *ctd.Image) (n int) {
 func (e *Engine) imageUsers() imageUsers {
 	out := imageUsers{}
 	for _, c := range e.all() {
-		id := c.record().ImageID
-		out[id] = append(out[id], c.id)
+		for _, id := range c.record().images() {
+			out[id] = append(out[id], c.id)
+		}
 	}
 	return out
 }

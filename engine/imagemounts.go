@@ -36,6 +36,7 @@ func (e *Engine) makeImageMount(ctx context.Context, rec *record, i int, undo *u
 	if err != nil {
 		return err
 	}
+	p.ImageID = img.ID
 	undo.add(func(ctx context.Context) error { return e.rt.DropViews(ctx, rec.ID) })
 	if err := e.rt.MakeView(ctx, rec.ID, i, img.ID); err != nil {
 		return err
@@ -50,6 +51,17 @@ func (e *Engine) makeImageMount(ctx context.Context, rec *record, i int, undo *u
 	defer func() { err = errJoin(err, e.releaseImages(rec, rec.ID)) }()
 	p.Source, err = volumes.ResolveSubpath(dir, p.Subpath)
 	return err
+}
+
+// images are the IDs of those that a container is made from and mounts, each once.
+func (rec record) images() []string {
+	out := []string{rec.ImageID}
+	for _, p := range rec.Mounts {
+		if p.ImageID != "" && !slices.Contains(out, p.ImageID) {
+			out = append(out, p.ImageID)
+		}
+	}
+	return out
 }
 
 // missingMount is the error of an image that a container mounts. It is not the

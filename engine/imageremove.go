@@ -89,7 +89,7 @@ type imageUse struct{ running, stopped string }
 func (e *Engine) imageUse(img *ctd.Image) (u imageUse) {
 	ids := img.IDs()
 	for _, c := range e.all() {
-		if !slices.Contains(ids, c.record().ImageID) {
+		if !slices.ContainsFunc(c.record().images(), func(id string) bool { return slices.Contains(ids, id) }) {
 			continue
 		}
 		if st := c.state(); st.alive() || st.Status == container.StateRestarting {

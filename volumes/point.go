@@ -36,7 +36,8 @@ type Point struct {
 	Subpath   string            `json:"subpath,omitempty"` // mount this directory of the volume; relative
 
 	// Image is the reference of an image that is mounted; Subpath is within it.
-	Image string `json:"image,omitempty"`
+	Image   string `json:"image,omitempty"`
+	ImageID string `json:"imageID,omitempty"` // what it meant when the container was made
 
 	// Of binds; propagation and recursion are a volume's too.
 	CreateHostPath       bool              `json:"createHostPath,omitempty"` // make a missing source a directory
