@@ -34,6 +34,39 @@ func children(ctx context.Context, store content.Provider, desc ocispec.Descript
 	return all, nil
 }
 
+// maxLayers is how many an image may have: overlayfs takes no more of them.
+const maxLayers = 500
+
+// runnable refuses manifests of images of which no file system can be made. What
+// is no image is told elsewhere.
+func runnable(manifest ocispec.Descriptor, parts []ocispec.Descriptor) error {
+	if !images.IsManifestType(manifest.MediaType) || len(parts) == 0 || !images.IsConfigType(parts[0].MediaType) {
+		return nil
+	}
+	layers := parts[1:]
+	if len(layers) > maxLayers {
+		return fmt.Errorf("manifest %s has %d layers, %d are the most: %w", manifest.Digest, len(layers), maxLayers, errdefs.ErrInvalidArgument)
+	}
+	for _, l := range layers {
+		if !unpacks(l.MediaType) && !images.IsAttestationType(l.MediaType) {
+			return fmt.Errorf("manifest %s: layer %s is of the type %q, which is not supported: %w", manifest.Digest, l.Digest, l.MediaType, errdefs.ErrNotImplemented)
+		}
+	}
+	return nil
+}
+
+// unpacks tells whether layers of a type can be unpacked.
+func unpacks(mediaType string) bool {
+	switch mediaType {
+	case ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip, ocispec.MediaTypeImageLayerZstd,
+		ocispec.MediaTypeImageLayerNonDistributable, ocispec.MediaTypeImageLayerNonDistributableGzip, ocispec.MediaTypeImageLayerNonDistributableZstd, //nolint:staticcheck // older images have them
+		images.MediaTypeDockerSchema2Layer, images.MediaTypeDockerSchema2LayerGzip, images.MediaTypeDockerSchema2LayerZstd,
+		images.MediaTypeDockerSchema2LayerForeign, images.MediaTypeDockerSchema2LayerForeignGzip:
+		return true
+	}
+	return false
+}
+
 // childrenOf is children as a handler.
 func childrenOf(store content.Provider) images.HandlerFunc {
 	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {

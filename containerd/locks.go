@@ -1,12 +1,10 @@
 package containerd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -41,37 +39,4 @@ func lockRoot(root string) (*os.File, error) {
 		return nil, fmt.Errorf("containerd: locking root %q: %w", root, err)
 	}
 	return f, nil
-}
-
-// keyed lets one at a time work on a thing of a name. The zero value is free.
-type keyed struct {
-	mu   sync.Mutex
-	held map[string]chan struct{}
-}
-
-func (k *keyed) lock(ctx context.Context, name string) (unlock func(), err error) {
-	for {
-		k.mu.Lock()
-		held := k.held[name]
-		if held == nil {
-			if k.held == nil {
-				k.held = map[string]chan struct{}{}
-			}
-			free := make(chan struct{})
-			k.held[name] = free
-			k.mu.Unlock()
-			return func() {
-				k.mu.Lock()
-				defer k.mu.Unlock()
-				delete(k.held, name)
-				close(free)
-			}, nil
-		}
-		k.mu.Unlock()
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for another operation on %q: %w", name, ctx.Err())
-		}
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -59,20 +60,22 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := r.pulling.lock(ctx, name+" "+o.Platform)
+	target, err := r.resolve(ctx, resolver, name, o.Progress)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	ctx, done, err := r.lease(ctx, "pull-"+digest.FromString(name + " " + o.Platform).Encoded()[:16])
+	key := name + " " + o.Platform
+	leave, err := r.pulls.join(ctx, key, target.Digest, o.Progress, func(ctx context.Context, tell report) (func(), error) {
+		ctx, done, err := r.lease(ctx, "pull-"+digest.FromString(key).Encoded()[:16])
+		if err == nil {
+			err = r.download(ctx, resolver, name, target, matcher, cmp.Or(o.Platform, platforms.DefaultString()), tell)
+		}
+		return done, err // after an error the lease stays, for the next attempt
+	})
 	if err != nil {
 		return nil, err
 	}
-	target, err := r.download(ctx, resolver, name, matcher, cmp.Or(o.Platform, platforms.DefaultString()), o.Progress)
-	if err != nil {
-		return nil, err // the lease stays, for the next attempt
-	}
-	defer done()
+	defer leave()
 	if _, err := r.parse(ctx, images.Image{Name: FamiliarName(name), Target: target}); err != nil {
 		if errdefs.IsNotFound(err) {
 			err = fmt.Errorf("%s is no image, but an attestation or another artifact: %w", FamiliarName(name), errdefs.ErrInvalidArgument)
@@ -103,35 +106,39 @@ func platform(s string) (platforms.MatchComparer, error) {
 	return platforms.Only(p), nil
 }
 
-func (r *Runtime) download(ctx context.Context, resolver remotes.Resolver, name string, matcher platforms.MatchComparer, asked string, tell report) (ocispec.Descriptor, error) {
-	_, target, err := resolver.Resolve(ctx, name)
+// resolve finds what a registry has under a name. A registry that asks for a
+// pause gets it.
+func (r *Runtime) resolve(ctx context.Context, resolver remotes.Resolver, name string, tell report) (target ocispec.Descriptor, err error) {
+	waiting := func(text string) { tell.tell(Progress{ID: domainOf(name), Status: text}) }
+	err = retry(ctx, r.cfg.Registries.attempts(), pauses, waiting, func(int) error {
+		_, target, err = resolver.Resolve(ctx, name)
+		return err
+	})
+	return target, registryError(name, err)
+}
+
+func (r *Runtime) download(ctx context.Context, resolver mirrored, name string, target ocispec.Descriptor, matcher platforms.MatchComparer, asked string, tell report) error {
+	fetchers, err := resolver.fetchers(ctx, name)
 	if err != nil {
-		return target, registryError(name, err)
-	}
-	if target.Size > maxDocument {
-		return target, fmt.Errorf("image %q: its manifest has %d bytes, %d are the most: %w", FamiliarName(name), target.Size, maxDocument, errdefs.ErrInvalidArgument)
-	}
-	fetcher, err := resolver.Fetcher(ctx, name)
-	if err != nil {
-		return target, err
+		return err
 	}
 	source, err := docker.AppendDistributionSourceLabel(r.client.ContentStore(), name)
 	if err != nil {
-		return target, err
+		return err
 	}
 	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulling"})
-	f := fetch{store: r.client.ContentStore(), fetcher: fetcher, tell: tell, attempts: r.cfg.Registries.attempts()}
+	f := fetch{store: r.client.ContentStore(), fetchers: fetchers, tell: tell, attempts: r.cfg.Registries.attempts(), log: r.log}
 	if err := r.get(ctx, target, matcher, f, source, tell); err != nil {
 		if errdefs.IsNotFound(err) {
-			return target, fmt.Errorf("image %q: no matching manifest for %s in the manifest list entries: no match for platform in manifest, or it is not whole: %w", FamiliarName(name), asked, err)
+			return fmt.Errorf("image %q: no matching manifest for %s in the manifest list entries: no match for platform in manifest, or it is not whole: %w", FamiliarName(name), asked, err)
 		}
-		return target, registryError(name, err)
+		return registryError(name, err)
 	}
 	if err := r.attestations(ctx, f.store, target, images.Handlers(f, source)); err != nil {
-		return target, registryError(name, err)
+		return registryError(name, err)
 	}
 	tell.tell(Progress{ID: FamiliarName(name), Status: "Pulled"})
-	return target, nil
+	return nil
 }
 
 // get downloads an image and unpacks it meanwhile. A layer that came otherwise
@@ -151,9 +158,10 @@ func (r *Runtime) get(ctx context.Context, target ocispec.Descriptor, matcher pl
 // fetch downloads what is not here and tells how far layers are.
 type fetch struct {
 	store    content.Store
-	fetcher  remotes.Fetcher
+	fetchers []remotes.Fetcher // take turns in attempts
 	tell     report
 	attempts int
+	log      *log.Entry
 }
 
 func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
@@ -171,16 +179,26 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 	default:
 		return nil, err
 	}
-	get := remotes.FetcherFunc(func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-		rc, err := f.fetcher.Fetch(ctx, desc)
-		if err != nil {
-			return nil, err
+	desc.URLs = nil // an image does not say where the daemon goes
+	get := func(from remotes.Fetcher) remotes.FetcherFunc {
+		return func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+			rc, err := from.Fetch(ctx, desc)
+			if err != nil {
+				return nil, err
+			}
+			return &countingReader{ReadCloser: rc, desc: desc, tell: tell, limit: newThrottle()}, nil
 		}
-		return &countingReader{ReadCloser: rc, desc: desc, tell: tell, limit: newThrottle()}, nil
-	})
+	}
 	// Also for what is here: it comes under the lease, so that it stays.
 	waiting := func(text string) { tell.tell(Progress{ID: layerID(desc), Status: text}) }
-	err = retry(ctx, f.attempts, transient, waiting, func() error { return f.once(ctx, get, desc) })
+	err = retry(ctx, f.attempts, transient, waiting, func(attempt int) error {
+		from := (attempt - 1) % len(f.fetchers)
+		err := f.once(ctx, get(f.fetchers[from]), desc)
+		if err != nil && from < len(f.fetchers)-1 && transient(err) {
+			f.log.Warnf("a mirror fails, the registry itself is asked for %s: %v", desc.Digest, err)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

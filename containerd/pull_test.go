@@ -1,6 +1,8 @@
 package containerd_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -232,25 +234,67 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return c.ResponseWriter.Write(p)
 }
 
-// Many pulls of one image at once all succeed; it is downloaded once.
+// Many pulls of one image at once are one download, of which all are told; it
+// goes on when one of them gives up, be it the first.
 func TestPullTogether(t *testing.T) {
+	const many = 8
 	addr := registry(t, "", "")
 	push(t, addr+"/app:1", nil, described()...)
+	var (
+		asked sync.Map // how often, by path
+		begun sync.WaitGroup
+		pass  = make(chan struct{})
+	)
+	begun.Add(many)
+	front := between(t, addr, func(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			n, _ := asked.LoadOrStore(r.URL.Path, new(atomic.Int32))
+			n.(*atomic.Int32).Add(1)
+			<-pass
+		}
+		return w, r
+	})
 	h := open(t)
-	var downloads atomic.Int32
-	h.parallel(8, func(int) error {
-		img, err := h.Pull(h.ctx, addr+"/app:1", containerd.PullOptions{Progress: func(p containerd.Progress) {
-			if p.Status == "Download complete" {
-				downloads.Add(1)
+	first, cancel := context.WithCancel(h.ctx)
+	gone := make(chan struct{})
+	go func() {
+		begun.Wait()
+		cancel()
+		<-gone
+		close(pass)
+	}()
+	h.parallel(many, func(i int) error {
+		ctx, complete := h.ctx, 0
+		if i == 0 {
+			ctx = first
+		}
+		told := sync.OnceFunc(begun.Done)
+		img, err := h.Pull(ctx, front+"/app:1", containerd.PullOptions{Progress: func(p containerd.Progress) {
+			told()
+			if p.Status == "Pull complete" {
+				complete++
 			}
 		}})
-		if err == nil && len(img.DiffIDs) != 2 {
-			err = fmt.Errorf("image %+v", img)
+		if i == 0 {
+			close(gone)
+			if !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("cancelled: %v", err)
+			}
+			return nil
+		}
+		if err == nil && (len(img.DiffIDs) != 2 || complete != 2) {
+			err = fmt.Errorf("image %+v, told of %d layers", img, complete)
 		}
 		return err
 	})
-	if n := downloads.Load(); n != 2 {
-		t.Errorf("%d downloads of 2 layers", n)
+	asked.Range(func(path, n any) bool {
+		if got := n.(*atomic.Int32).Load(); got != 1 {
+			t.Errorf("%s was asked for %d times", path, got)
+		}
+		return true
+	})
+	if _, err := h.Image(h.ctx, front+"/app:1"); err != nil {
+		t.Errorf("after all have gone: %v", err)
 	}
 }
 

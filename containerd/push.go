@@ -209,8 +209,8 @@ func (p push) blob(ctx context.Context, desc ocispec.Descriptor) error {
 	}
 	desc.Annotations = sources
 	waiting := func(text string) { tell.tell(Progress{ID: layerID(desc), Status: text}) }
-	again := func(err error) bool { return p.reached.Load() && transient(err) }
-	err = retry(ctx, p.limits.attempts(), again, waiting, func() error { return p.once(ctx, desc, tell) })
+	again := func(err error) bool { return pauses(err) || p.reached.Load() && transient(err) }
+	err = retry(ctx, p.limits.attempts(), again, waiting, func(int) error { return p.once(ctx, desc, tell) })
 	if err != nil {
 		return err
 	}

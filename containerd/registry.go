@@ -40,11 +40,11 @@ type Auth struct{ Username, Password, IdentityToken, RegistryToken string }
 
 // resolver talks to the registry of a complete reference, and to its mirrors.
 // A push needs a tracker.
-func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracker) (remotes.Resolver, error) {
+func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracker) (m mirrored, err error) {
 	domain := domainOf(name)
 	hosts, err := c.hosts(domain, auth)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	of := func(hosts ...docker.RegistryHost) remotes.Resolver {
 		return docker.NewResolver(docker.ResolverOptions{
@@ -52,7 +52,7 @@ func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracke
 			Tracker: tracker,
 		})
 	}
-	m := mirrored{Resolver: of(hosts...)}
+	m.Resolver = of(hosts...)
 	for _, h := range hosts {
 		m.each = append(m.each, of(h))
 	}
@@ -73,6 +73,24 @@ func (m mirrored) Resolve(ctx context.Context, ref string) (name string, desc oc
 		}
 	}
 	return name, desc, err
+}
+
+// fetchers are who blobs are asked for, attempt by attempt: mirrors and then the
+// registry, and the registry alone, as a mirror may have what nobody else has,
+// or it broken.
+func (m mirrored) fetchers(ctx context.Context, ref string) (out []remotes.Fetcher, err error) {
+	turns := []remotes.Resolver{m.Resolver}
+	if len(m.each) > 1 {
+		turns = append(turns, m.each[len(m.each)-1])
+	}
+	for _, r := range turns {
+		f, err := r.Fetcher(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
 }
 
 // RegistryHosts says how a registry and its mirrors are reached by those who
@@ -121,33 +139,18 @@ func (c Registries) host(name string, auth Auth) (docker.RegistryHost, error) {
 		Scheme:       "https",
 		Path:         "/v2",
 		Capabilities: docker.HostCapabilityPull | docker.HostCapabilityResolve,
-		Authorizer: docker.NewDockerAuthorizer(docker.WithAuthClient(client), docker.WithAuthCreds(func(string) (string, string, error) {
+		Authorizer: renewing{docker.NewDockerAuthorizer(docker.WithAuthClient(client), docker.WithAuthCreds(func(string) (string, string, error) {
 			if auth.IdentityToken != "" {
 				return "", auth.IdentityToken, nil
 			}
 			return auth.Username, auth.Password, nil
-		})),
+		}))},
 	}
 	if auth.RegistryToken != "" {
 		h.Authorizer = nil
 		h.Header = http.Header{"Authorization": {"Bearer " + auth.RegistryToken}}
 	}
 	return h, nil
-}
-
-// client speaks with one registry.
-func (c Registries) client(name string) (*http.Client, error) {
-	conf, err := c.tls(name)
-	if err != nil {
-		return nil, err
-	}
-	insecure := c.insecure(name)
-	conf.InsecureSkipVerify = insecure
-	transport := registryTransport(conf)
-	if insecure {
-		return &http.Client{Transport: explaining{docker.NewHTTPFallback(transport)}}, nil
-	}
-	return &http.Client{Transport: explaining{transport}}, nil
 }
 
 // insecure tells whether a registry may be spoken to without a valid

@@ -47,9 +47,11 @@ func answered(verb, name string, err error) error {
 	var status remoteerrors.ErrUnexpectedStatus
 	switch {
 	case errors.As(err, &status):
-		return statusError(verb, image, registry, status)
+		return statusError(verb, image, registry, status, comeBack(err))
 	case errors.Is(err, errdefs.ErrNotFound) && verb == "pull":
 		return fmt.Errorf("manifest for %s not found: manifest unknown: registry %q has no such image: %w", image, registry, errdefs.ErrNotFound)
+	case errors.Is(err, errTooMuch):
+		return fmt.Errorf("image %q: registry %q sends more than it should: %w", image, registry, err)
 	case errors.Is(err, docker.ErrInvalidAuthorization):
 		return denied(verb, image, registry, err.Error(), errdefs.ErrNotFound)
 	}
@@ -114,8 +116,17 @@ func answerText(s remoteerrors.ErrUnexpectedStatus) string {
 	return s.Status
 }
 
-func statusError(verb, image, registry string, s remoteerrors.ErrUnexpectedStatus) error {
-	class, answer := statusClass(s.StatusCode), answerText(s)
+// comeBack says when a registry wants to be asked again.
+func comeBack(err error) string {
+	var l limited
+	if errors.As(err, &l) && l.after > 0 {
+		return fmt.Sprintf(", to be asked again in %s", l.after)
+	}
+	return ""
+}
+
+func statusError(verb, image, registry string, s remoteerrors.ErrUnexpectedStatus, when string) error {
+	class, answer := statusClass(s.StatusCode), answerText(s)+when
 	switch {
 	case s.StatusCode == http.StatusUnauthorized, s.StatusCode == http.StatusForbidden:
 		return denied(verb, image, registry, answer, class)

@@ -30,15 +30,26 @@ func retryDelay(attempt int) time.Duration {
 	return time.Second << min(attempt-2, 5)
 }
 
-// retry calls f until it succeeds, its error is not one to try again after, or
+// pause is retryDelay for an error: a registry that has too many requests is
+// not asked at once, and not before it wants to be.
+func pause(attempt int, err error) time.Duration {
+	d := retryDelay(attempt)
+	var l limited
+	if errors.As(err, &l) {
+		d = max(d, l.after, time.Second)
+	}
+	return d
+}
+
+// retry calls f, with 1 and on, until it succeeds, its error is not one to try again after, or
 // it has been called often enough. waiting is told of pauses.
-func retry(ctx context.Context, attempts int, again func(error) bool, waiting func(string), f func() error) error {
+func retry(ctx context.Context, attempts int, again func(error) bool, waiting func(string), f func(attempt int) error) error {
 	for attempt := 1; ; attempt++ {
-		err := f()
+		err := f(attempt)
 		if err == nil || attempt >= attempts || !again(err) || ctx.Err() != nil {
 			return err
 		}
-		if d := retryDelay(attempt); d > 0 {
+		if d := pause(attempt, err); d > 0 {
 			plural := "s"
 			if d == time.Second {
 				plural = ""
@@ -66,6 +77,10 @@ func transient(err error) bool {
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	if errors.As(err, &status) {
+		var l limited
+		if errors.As(err, &l) {
+			return l.after <= longestPause
+		}
 		return status.StatusCode >= http.StatusInternalServerError || status.StatusCode == http.StatusRequestTimeout
 	}
 	var (

@@ -104,7 +104,7 @@ type Runtime struct {
 	parsed  imageCache
 	naming  sync.Mutex // guards what several image names say together
 	garbage collector
-	pulling keyed    // by name: what pulls of one image have got, they share
+	pulls   pulls
 	root    *os.File // holds the lock of Config.Root, nil when containerd runs elsewhere
 }
 

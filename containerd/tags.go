@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	maxTagPages = 1000    // of a registry that has no end of them
-	maxTagPage  = 4 << 20 // bytes
+	maxTags    = 200_000 // of a registry that has no end of them
+	maxTagPage = 4 << 20 // bytes
 )
 
 // Tags lists the tags of a repository, as complete references, in the
@@ -55,27 +55,39 @@ func (r *Runtime) Tags(ctx context.Context, repository string, auth Auth) ([]str
 // tagsOf reads all pages. Source: OCI distribution specification, listing tags.
 func tagsOf(ctx context.Context, h docker.RegistryHost, path string) (tags []string, err error) {
 	next := &url.URL{Scheme: h.Scheme, Host: h.Host, Path: h.Path + "/" + path + "/tags/list"}
-	for range maxTagPages {
-		resp, err := ask(ctx, h, next.String())
+	for seen := map[string]bool{}; !seen[next.String()]; {
+		seen[next.String()] = true
+		page, link, err := tagPage(ctx, h, next.String())
 		if err != nil {
 			return nil, err
 		}
-		var page struct{ Tags []string }
-		err = json.NewDecoder(io.LimitReader(resp.Body, maxTagPage)).Decode(&page)
-		resp.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("list of tags: %w", err)
+		if tags = append(tags, page...); len(tags) > maxTags || len(seen) > maxTags {
+			return nil, fmt.Errorf("list of tags of %s: more than %d: %w", path, maxTags, errdefs.ErrResourceExhausted)
 		}
-		tags = append(tags, page.Tags...)
-		link, _, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+		link, _, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
 		if !ok {
 			return tags, nil
 		}
-		if next, err = next.Parse(link); err != nil {
+		to, err := next.Parse(link)
+		if err != nil {
 			return nil, fmt.Errorf("next page of the list of tags: %w", err)
 		}
+		next = &url.URL{Scheme: h.Scheme, Host: h.Host, Path: to.Path, RawQuery: to.RawQuery} // never to others, with the credentials
 	}
-	return nil, fmt.Errorf("list of tags has more than %d pages: %w", maxTagPages, errdefs.ErrResourceExhausted)
+	return nil, fmt.Errorf("list of tags of %s: page %q comes again: %w", path, next.RequestURI(), errdefs.ErrUnavailable)
+}
+
+func tagPage(ctx context.Context, h docker.RegistryHost, address string) (tags []string, link string, err error) {
+	resp, err := ask(ctx, h, address)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	var page struct{ Tags []string }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxTagPage)).Decode(&page); err != nil {
+		return nil, "", fmt.Errorf("list of tags: %w", err)
+	}
+	return page.Tags, resp.Header.Get("Link"), nil
 }
 
 // ask sends a GET, twice when the registry first tells how to authorize it.

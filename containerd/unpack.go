@@ -46,7 +46,13 @@ func (r *Runtime) walk(ctx context.Context, target ocispec.Descriptor, platform 
 // unpack is walk with an applier, which is used for so many layers at a time.
 func (r *Runtime) unpack(ctx context.Context, target ocispec.Descriptor, platform platforms.MatchComparer, get images.Handler, to diff.Applier, parallel int) error {
 	store := r.client.ContentStore()
-	children := images.SetChildrenLabels(store, childrenOf(store))
+	children := images.SetChildrenLabels(store, func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		parts, err := children(ctx, store, desc)
+		if err == nil {
+			err = runnable(desc, parts)
+		}
+		return parts, err
+	})
 	children = images.LimitManifests(images.FilterPlatforms(children, platform), platform, 1)
 
 	capabilities, err := r.client.GetSnapshotterCapabilities(ctx, r.snapshotter)

@@ -1,0 +1,32 @@
+package containerd
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+)
+
+// renewing is an authorizer that gets another token when the one it has is not
+// taken any more. containerd's does so only for registries that say why.
+type renewing struct{ docker.Authorizer }
+
+func (r renewing) AddResponses(ctx context.Context, responses []*http.Response) error {
+	if last := responses[len(responses)-1]; len(responses) == 1 && last.Request.Header.Get("Authorization") != "" {
+		responses = []*http.Response{withReason(last)}
+	}
+	return r.Authorizer.AddResponses(ctx, responses)
+}
+
+// withReason adds to a refusal of a token why it is refused.
+func withReason(resp *http.Response) *http.Response {
+	out := *resp
+	out.Header = resp.Header.Clone()
+	for i, c := range out.Header.Values("WWW-Authenticate") {
+		if scheme, _, _ := strings.Cut(c, " "); strings.EqualFold(scheme, "bearer") && !strings.Contains(c, "error=") {
+			out.Header["Www-Authenticate"][i] = c + `,error="invalid_token"`
+		}
+	}
+	return &out
+}
