@@ -115,6 +115,7 @@ require (
 	go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp v1.45.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.46.0 // indirect
 	golang.org/x/mod v0.41.0 // indirect
+	oras.land/oras-go/v2 v2.6.4 // indirect
 )
 
 require (

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/hashicorp/go-multierror"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -32,7 +31,9 @@ func emptyTemp(dir string) error {
 		if mounted[i].Mountpoint == dir {
 			continue // somebody gave it a disk of its own
 		}
-		errs = multierror.Append(errs, mount.UnmountAll(mounted[i].Mountpoint, unix.MNT_DETACH))
+		if err := unix.Unmount(mounted[i].Mountpoint, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			errs = multierror.Append(errs, &os.PathError{Op: "unmount", Path: mounted[i].Mountpoint, Err: err})
+		}
 	}
 	if err := errs.ErrorOrNil(); err != nil {
 		return err // what is mounted must not be emptied

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,9 +42,14 @@ func (in *input) everything() *survey {
 }
 
 // read finds and reads the files and the environment.
-func read(opts Options) (*input, []Warning, error) {
+func read(ctx context.Context, opts Options) (*input, []Warning, error) {
 	// compiling the schema takes half as long as all else; it is done once
 	go func() { _ = schema.Validate(map[string]any{}) }()
+	far := &remotes{Fetcher: opts.Remote, files: map[string]string{}}
+	var err error
+	if opts.Files, err = far.all(ctx, opts.Files); err != nil {
+		return nil, nil, err
+	}
 	var options *cli.ProjectOptions
 	warnings, err := capture(func() (err error) {
 		options, err = projectOptions(opts)
@@ -69,7 +75,7 @@ func read(opts Options) (*input, []Warning, error) {
 		}
 		in.files = append(in.files, file)
 	}
-	in.sources, err = parseSources(in.files, in.dir, options.Environment)
+	in.sources, err = parseSources(ctx, in.files, in.dir, options.Environment, far)
 	return in, warnings, err
 }
 

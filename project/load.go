@@ -35,6 +35,7 @@ type Options struct {
 	// looked for, and there are no warnings. The project must not be started.
 	Lenient bool
 	Stdin   io.Reader // nil: the process's
+	Remote  Fetcher   // nil: all files are local
 
 	// For services with use_api_socket: the daemon's socket on its host, "" for
 	// Docker's, and a config.json with the user's credentials, nil or empty for
@@ -50,7 +51,7 @@ type Options struct {
 // keys that Gantry does not honour, errdefs.ErrNotFound for a missing file or
 // service, and errdefs.ErrInvalidArgument for everything else.
 func Load(ctx context.Context, opts Options) (*Project, []Warning, error) {
-	in, warnings, err := read(opts)
+	in, warnings, err := read(ctx, opts)
 	if err != nil {
 		return nil, warnings, err
 	}
@@ -136,6 +137,9 @@ func (in *input) loaderOptions(l loading) func(*loader.Options) {
 		o.SkipResolveEnvironment = true
 		o.SkipResolveLabels = true
 		o.Profiles = in.profiles
+		if in.sources.remote.Fetcher != nil {
+			o.ResourceLoaders = append([]loader.ResourceLoader{in.sources.remote}, o.ResourceLoaders...)
+		}
 		switch name := in.options.Environment[consts.ComposeProjectName]; {
 		case in.options.Name != "":
 			o.SetProjectName(in.options.Name, true)

@@ -41,7 +41,7 @@ type Model struct {
 // LoadModel reads compose files without translating them. Its errors are
 // Load's, except that keys that Gantry does not honour are warnings.
 func LoadModel(ctx context.Context, opts Options, how ModelOptions) (*Model, []Warning, error) {
-	in, warnings, err := read(opts)
+	in, warnings, err := read(ctx, opts)
 	if err != nil {
 		return nil, warnings, err
 	}

@@ -2,6 +2,7 @@ package project
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,16 +39,17 @@ type sources struct {
 	files  []string
 	layers []*layer
 	bases  map[string][]*layer // files read for extends, by absolute path
+	remote *remotes
 }
 
 // parseSources reads the user's files, and those that they include, into
 // nodes. A file that cannot be read is left to compose-go, which says so; one
 // that is not YAML is an error with its line.
-func parseSources(files []types.ConfigFile, dir string, env types.Mapping) (*sources, error) {
-	s := &sources{bases: map[string][]*layer{}}
+func parseSources(ctx context.Context, files []types.ConfigFile, dir string, env types.Mapping, remote *remotes) (*sources, error) {
+	s := &sources{bases: map[string][]*layer{}, remote: remote}
 	for _, f := range files {
 		s.files = append(s.files, f.Filename)
-		layers, err := s.parse(f.Filename, f.Content, dir, env, nil)
+		layers, err := s.parse(ctx, f.Filename, f.Content, dir, env, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +58,7 @@ func parseSources(files []types.ConfigFile, dir string, env types.Mapping) (*sou
 	return s, nil
 }
 
-func (s *sources) parse(file string, content []byte, dir string, env types.Mapping, parents []string) ([]*layer, error) {
+func (s *sources) parse(ctx context.Context, file string, content []byte, dir string, env types.Mapping, parents []string) ([]*layer, error) {
 	docs, err := parseDocuments(file, content)
 	if err != nil {
 		return nil, err
@@ -64,7 +66,10 @@ func (s *sources) parse(file string, content []byte, dir string, env types.Mappi
 	var layers []*layer
 	for _, root := range docs {
 		l := &layer{file: file, dir: dir, env: env, root: root}
-		if l.includes, err = s.include(l, append(slices.Clone(parents), file)); err != nil {
+		if l.includes, err = s.include(ctx, l, append(slices.Clone(parents), file)); err != nil {
+			return nil, err
+		}
+		if err := s.remote.bases(ctx, l); err != nil {
 			return nil, err
 		}
 		layers = append(layers, l)
@@ -145,7 +150,7 @@ func yamlError(file string, err error) error {
 }
 
 // include follows the include key. Source: compose specification, include.
-func (s *sources) include(l *layer, parents []string) ([]*layer, error) {
+func (s *sources) include(ctx context.Context, l *layer, parents []string) ([]*layer, error) {
 	var included []*layer
 	for _, entry := range items(child(l.root, "include")) {
 		paths, projectDir, envFiles := []string{l.expand(entry)}, "", []string(nil)
@@ -155,7 +160,11 @@ func (s *sources) include(l *layer, parents []string) ([]*layer, error) {
 			envFiles = l.expandAll(child(entry, "env_file"))
 		}
 		for i, p := range paths {
-			paths[i] = absolute(l.dir, p)
+			path, err := s.remote.fetch(ctx, p)
+			if err != nil {
+				return nil, unfetched(l.position(entry), err)
+			}
+			paths[i] = absolute(l.dir, path)
 		}
 		if len(paths) == 0 || slices.Contains(parents, paths[0]) {
 			continue // compose-go names the mistake
@@ -170,7 +179,7 @@ func (s *sources) include(l *layer, parents []string) ([]*layer, error) {
 			if err != nil {
 				continue
 			}
-			layers, err := s.parse(p, content, projectDir, env, parents)
+			layers, err := s.parse(ctx, p, content, projectDir, env, parents)
 			if err != nil {
 				return nil, err
 			}
@@ -196,7 +205,7 @@ func includeEnvironment(l *layer, projectDir string, envFiles []string) types.Ma
 
 // base reads a file that a service extends, without its includes.
 func (s *sources) base(l *layer, file string) []*layer {
-	path := absolute(l.dir, file)
+	path := absolute(l.dir, s.remote.fetched(file))
 	if layers, ok := s.bases[path]; ok {
 		return layers
 	}

@@ -13,6 +13,7 @@ import (
 
 	"gantry/api/client"
 	"gantry/cmd/gantry/progress"
+	"gantry/cmd/gantry/remote"
 	"gantry/cmd/gantry/terminal"
 
 	"github.com/spf13/cobra"
@@ -27,11 +28,16 @@ type cli struct {
 	getenv   func(string) string
 	global   globals
 	conn     *connection
+	remote   *remote.Fetcher
 }
 
 func newCLI(name string, in io.Reader, out, err io.Writer) *cli {
 	c := &cli{name: filepath.Base(name), in: in, out: out, err: err, getenv: os.Getenv}
 	c.conn = &connection{start: startDaemon, host: func() string { return daemonHost(c.name, c.global.host, c.getenv) }}
+	c.remote = &remote.Fetcher{Credentials: c.registryCredentials}
+	if cache, err := os.UserCacheDir(); err == nil {
+		c.remote.Cache = filepath.Join(cache, "gantry", "compose")
+	}
 	return c
 }
 

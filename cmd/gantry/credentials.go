@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"gantry/api/client"
+	"gantry/cmd/gantry/remote"
 
 	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
@@ -91,4 +92,13 @@ func credentialsOf(file *configfile.ConfigFile, refs []string, warn io.Writer) m
 		}
 	}
 	return out
+}
+
+// registryCredentials are the user's for the registry of compose files.
+func (c *cli) registryCredentials(host string) (remote.Credentials, error) {
+	if host == "docker.io" {
+		host = hubKey
+	}
+	got, err := c.dockerConfig().GetAuthConfig(host)
+	return remote.Credentials{Username: got.Username, Password: got.Password, IdentityToken: got.IdentityToken, RegistryToken: got.RegistryToken}, err
 }

@@ -31,6 +31,7 @@ func (c *cli) loadOptions() project.Options {
 		APISocket: socket, RegistryConfig: c.registryConfig,
 		Files: g.files, ProjectDirectory: g.projectDirectory, Name: g.projectName,
 		Profiles: g.profiles, EnvFiles: g.envFiles, IgnoreUnsupported: g.ignoreUnsupported, Stdin: c.in,
+		Remote: c.remote,
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -27,15 +26,7 @@ import (
 // /private/ ask for a token.
 func web(t *testing.T, dir string) (url string) {
 	t.Helper()
-	out, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	repos := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env:  []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"},
-	}
-	files := http.FileServer(http.Dir(dir))
+	repos, files := harness.Repositories(t, dir), http.FileServer(http.Dir(dir))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path, ok := strings.CutPrefix(r.URL.Path, "/private"); ok {
 			if _, token, _ := r.BasicAuth(); token != "sesame" {
@@ -55,16 +46,6 @@ func web(t *testing.T, dir string) (url string) {
 	return s.URL
 }
 
-func git(t *testing.T, dir string, args ...string) {
-	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git %v: %v: %s", args, err, out)
-	}
-}
-
 // repository is served with the branches main and other, the latter with a
 // directory to build in and a submodule.
 func repository(t *testing.T, d *harness.Daemon) (url string) {
@@ -75,21 +56,21 @@ func repository(t *testing.T, d *harness.Daemon) (url string) {
 	d.Write("web/mod/inner", "of the submodule\n")
 	d.Write("web/repo/Dockerfile", copies)
 	for _, dir := range []string{"mod", "repo"} {
-		git(t, filepath.Join(served, dir), "init", "-q")
-		git(t, filepath.Join(served, dir), "add", ".")
-		git(t, filepath.Join(served, dir), "commit", "-qm", "first")
+		harness.Git(t, filepath.Join(served, dir), "init", "-q")
+		harness.Git(t, filepath.Join(served, dir), "add", ".")
+		harness.Git(t, filepath.Join(served, dir), "commit", "-qm", "first")
 	}
 	repo := filepath.Join(served, "repo")
-	git(t, served, "clone", "-q", "--bare", "mod", "mod.git")
-	git(t, repo, "tag", "v1")
-	git(t, repo, "switch", "-qc", "other")
-	git(t, repo, "submodule", "--quiet", "add", url+"/mod.git", "mod")
+	harness.Git(t, served, "clone", "-q", "--bare", "mod", "mod.git")
+	harness.Git(t, repo, "tag", "v1")
+	harness.Git(t, repo, "switch", "-qc", "other")
+	harness.Git(t, repo, "submodule", "--quiet", "add", url+"/mod.git", "mod")
 	d.Write("web/repo/sub/dir/Dockerfile", "FROM "+image+"\nCOPY here /\nRUN cat /here\n")
 	d.Write("web/repo/sub/dir/here", "in the directory\n")
-	git(t, repo, "add", ".")
-	git(t, repo, "commit", "-qm", "second")
-	git(t, repo, "switch", "-q", "main")
-	git(t, served, "clone", "-q", "--bare", "repo", "repo.git")
+	harness.Git(t, repo, "add", ".")
+	harness.Git(t, repo, "commit", "-qm", "second")
+	harness.Git(t, repo, "switch", "-q", "main")
+	harness.Git(t, served, "clone", "-q", "--bare", "repo", "repo.git")
 	return url
 }
 
@@ -159,9 +140,9 @@ func TestGitRepositoriesReachNothingOfTheHost(t *testing.T) {
 	served := filepath.Join(d.Dir, "web")
 	url := web(t, served)
 	secret := d.Write("secret/file", "of the host")
-	git(t, filepath.Dir(secret), "init", "-q")
-	git(t, filepath.Dir(secret), "add", ".")
-	git(t, filepath.Dir(secret), "commit", "-qm", "x")
+	harness.Git(t, filepath.Dir(secret), "init", "-q")
+	harness.Git(t, filepath.Dir(secret), "add", ".")
+	harness.Git(t, filepath.Dir(secret), "commit", "-qm", "x")
 	d.Write("web/links/Dockerfile", "FROM "+image+"\nCOPY out deep/file /\nRUN cat /out /file\n")
 	links := filepath.Join(served, "links")
 	if err := errors.Join(os.Symlink(secret, filepath.Join(links, "out")), os.Symlink(filepath.Dir(secret), filepath.Join(links, "deep"))); err != nil {
@@ -173,13 +154,13 @@ func TestGitRepositoriesReachNothingOfTheHost(t *testing.T) {
 	}
 	for _, name := range []string{"links", "files", "path", "program"} {
 		dir := filepath.Join(served, name)
-		git(t, dir, "init", "-q")
-		git(t, dir, "add", ".")
+		harness.Git(t, dir, "init", "-q")
+		harness.Git(t, dir, "add", ".")
 		if name != "links" {
-			git(t, dir, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",m")
+			harness.Git(t, dir, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",m")
 		}
-		git(t, dir, "commit", "-qm", "x")
-		git(t, served, "clone", "-q", "--bare", name, name+".git")
+		harness.Git(t, dir, "commit", "-qm", "x")
+		harness.Git(t, served, "clone", "-q", "--bare", name, name+".git")
 		if r := d.FailDocker("build", url+"/"+name+".git"); strings.Contains(r.Stderr, "of the host") {
 			t.Errorf("%s: the host's file was read: %v", name, r)
 		}

@@ -202,7 +202,7 @@ func (r Result) String() string {
 func (d *Daemon) Command(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(d.bin, "gantry"), args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GANTRY_HOST="+d.Host)
+	cmd.Env = append(os.Environ(), "GANTRY_HOST="+d.Host, "XDG_CACHE_HOME="+filepath.Join(d.Dir, "cache"))
 	return cmd
 }
 

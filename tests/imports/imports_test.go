@@ -2,10 +2,12 @@
 package imports
 
 import (
-	"bytes"
-	"encoding/json"
-	"os/exec"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -39,45 +41,80 @@ var exclusive = map[string][]string{
 	"github.com/compose-spec/compose-go":  {"project", "cmd/gantry", "tests"},
 }
 
-type pkg struct {
-	ImportPath string
-	Imports    []string
+// exceptions are packages of those modules that others may import, too.
+var exceptions = map[string][]string{
+	// BuildKit's sessions carry a client's caches in containerd's terms
+	"cmd/gantry": {"github.com/containerd/containerd/v2/core/content", "github.com/containerd/containerd/v2/core/images", "github.com/containerd/containerd/v2/plugins/content/local"},
 }
 
+const root = "../.."
+
 func TestPackagesImportOnlyDownwards(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "gantry/...").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := 0
-	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
-		var p pkg
-		if err := dec.Decode(&p); err != nil {
-			t.Fatal(err)
-		}
+	for file, imports := range sources(t) {
 		seen++
-		from := folder(strings.TrimPrefix(p.ImportPath, "gantry/"))
+		path := filepath.ToSlash(filepath.Dir(file))
+		from := folder(path)
 		if from == "" {
-			t.Errorf("%s lies in no known folder", p.ImportPath)
+			t.Errorf("%s lies in no known folder", file)
 			continue
 		}
-		for _, imp := range p.Imports {
+		for _, imp := range imports {
 			if to, ours := strings.CutPrefix(imp, "gantry/"); ours {
 				if !may(from, to) {
-					t.Errorf("%s imports %s", p.ImportPath, imp)
+					t.Errorf("%s imports %s", file, imp)
 				}
 				continue
 			}
 			for module, folders := range exclusive {
-				if strings.HasPrefix(imp, module) && !slices.Contains(folders, from) && !slices.Contains(folders, top(from)) {
-					t.Errorf("%s imports %s, which only %v may", p.ImportPath, imp, folders)
+				if strings.HasPrefix(imp, module) && !slices.Contains(folders, from) && !slices.Contains(folders, top(from)) && !slices.Contains(exceptions[from], imp) {
+					t.Errorf("%s imports %s, which only %v may", file, imp, folders)
 				}
 			}
 		}
 	}
-	if seen < 10 {
-		t.Fatalf("only %d packages were looked at", seen)
+	if seen < 100 {
+		t.Fatalf("only %d files were looked at", seen)
 	}
+}
+
+// sources lists what each file of the tree imports, those of tests left out. It
+// reads them itself: a result is not taken from go's cache when one has changed.
+func sources(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		name := e.Name()
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "third_party"):
+			return filepath.SkipDir
+		case e.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		out[rel] = nil
+		for _, i := range file.Imports {
+			imp, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			out[rel] = append(out[rel], imp)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // folder finds the longest known folder that a package lies in.
