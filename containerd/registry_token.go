@@ -13,11 +13,21 @@ import (
 type renewing struct{ docker.Authorizer }
 
 func (r renewing) AddResponses(ctx context.Context, responses []*http.Response) error {
-	if last := responses[len(responses)-1]; len(responses) == 1 && last.Request.Header.Get("Authorization") != "" {
+	n := len(responses)
+	last := responses[n-1]
+	before := ""
+	if n > 1 {
+		before = sentWith(responses[n-2])
+	}
+	// Refused is one that was there before, or that came in place of such a one:
+	// others that use it, too, may have worn it out.
+	if token := sentWith(last); token != "" && token != before && (n == 1 || before != "") {
 		responses = []*http.Response{withReason(last)}
 	}
 	return r.Authorizer.AddResponses(ctx, responses)
 }
+
+func sentWith(resp *http.Response) string { return resp.Request.Header.Get("Authorization") }
 
 // withReason adds to a refusal of a token why it is refused.
 func withReason(resp *http.Response) *http.Response {

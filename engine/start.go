@@ -57,6 +57,7 @@ func (e *Engine) start(ctx context.Context, c *ctr) (err error) {
 	}
 	defer func() {
 		if err != nil {
+			e.net.SetLive(c.id, false) // what was not started keeps no address from others
 			err = fmt.Errorf("start container %q: %w", rec.Name, err)
 			c.dropPending(err)
 			if uerr := c.update(func(s *state) {

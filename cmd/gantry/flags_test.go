@@ -160,7 +160,7 @@ func TestComposeFileFromStandardInput(t *testing.T) {
 func TestExitCodesAndErrors(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir+"/broken.yaml", "services:\n\tweb: {}\n")
-	writeFile(t, dir+"/unsupported.yaml", "services:\n  web:\n    image: nginx\n    credential_spec: {file: x}\n")
+	writeFile(t, dir+"/unsupported.yaml", "services:\n  web:\n    image: nginx\n    storage_opt: {size: 1g}\n")
 	writeFile(t, dir+"/ok.yaml", "services: {web: {image: nginx}}")
 	for _, test := range []struct {
 		args string

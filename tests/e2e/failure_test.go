@@ -36,7 +36,7 @@ func TestBadInputIsExplainedAndChangesNothing(t *testing.T) {
 		{"dependency cycle", "services:\n" + good + "  a: {image: busybox, depends_on: [b]}\n  b: {image: busybox, depends_on: [a]}\n", []string{"cycle", "a", "b"}},
 		{"malformed YAML", "services:\n  web:\n    image: [\n", []string{"compose.yaml:3"}},
 		{"unset required variable", "services:\n" + good + "  web:\n    image: busybox\n    command: ['${GANTRY_TEST_UNSET:?give it a value}']\n", []string{"GANTRY_TEST_UNSET", "give it a value"}},
-		{"unsupported key", "services:\n" + good + "  web:\n    image: busybox\n    credential_spec: {file: x.json}\n", []string{"compose.yaml:5:5", "credential_spec", "--ignore-unsupported"}},
+		{"unsupported key", "services:\n" + good + "  web:\n    image: busybox\n    storage_opt: {size: 1g}\n", []string{"compose.yaml:5:5", "storage_opt", "--ignore-unsupported"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := d.Project("bad", tc.compose)
@@ -123,4 +123,36 @@ func TestEnvironmentFilesAreNotNeededByTheDaemon(t *testing.T) {
 	if got := d.Must(d.Dir, "-p", "env", "exec", "-T", "a", "sh", "-c", "echo $FROM_FILE"); got != "yes\n" {
 		t.Errorf("environment: %q", got)
 	}
+}
+
+// A container that could not be started keeps nothing from the one that takes
+// its place.
+func TestFixedAddressAfterAFailedStart(t *testing.T) {
+	t.Parallel()
+	d := harness.Start(t)
+	d.Busybox("busybox:latest")
+	yaml := `
+services:
+  web:
+    image: busybox
+    command: [nosuch]
+    stop_grace_period: 0s
+    networks: {front: {ipv4_address: 10.214.7.9, link_local_ips: [169.254.7.9]}}
+networks:
+  front: {ipam: {config: [{subnet: 10.214.7.0/24}]}}
+`
+	dir := d.Project("fixed", yaml)
+	d.Fail(dir, "up", "-d")
+	d.Write("fixed/compose.yaml", strings.Replace(yaml, "[nosuch]", "[/bin/nosuch]", 1))
+	d.Fail(dir, "up", "-d")
+	d.Write("fixed/compose.yaml", strings.Replace(yaml, "[nosuch]", "[sleep, '1000']", 1))
+	d.Must(dir, "up", "-d", "--wait")
+	got := d.Must(dir, "exec", "-T", "web", "ip", "-4", "-o", "addr", "show", "eth0")
+	for _, want := range []string{"10.214.7.9/24", "169.254.7.9/16"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no address %s in %s", want, got)
+		}
+	}
+	d.Must(dir, "down", "-t", "0")
+	d.NoLeaks()
 }

@@ -45,6 +45,10 @@ services:
 	d.Kill9()
 	d.Launch()
 	look("under another daemon")
+	d.MustDocker("image", "prune", "-af")
+	if r := d.FailDocker("rmi", "site:1"); !strings.Contains(r.Stderr, "is using its referenced image") {
+		t.Errorf("an image that is mounted: %v", r)
+	}
 	d.MustDocker("rmi", "-f", "site:1")
 	d.Must(dir, "stop", "-t", "0")
 	d.Must(dir, "cp", "web:/part/other", d.Dir+"/copied")
