@@ -66,7 +66,7 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	}
 	key := name + " " + o.Platform
 	leave, err := r.pulls.join(ctx, key, target.Digest, o.Progress, func(ctx context.Context, tell report) (func(), error) {
-		ctx, done, err := r.lease(ctx, "pull-"+digest.FromString(key).Encoded()[:16])
+		ctx, done, err := r.lease(ctx, pullLease(key))
 		if err == nil {
 			err = r.download(ctx, resolver, name, target, matcher, cmp.Or(o.Platform, platforms.DefaultString()), tell)
 		}
@@ -93,6 +93,27 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 		return img.For(p, true), nil
 	}
 	return img, nil // it is for one platform, whatever was asked for
+}
+
+// pullLeases begins the names of leases of pulls.
+const pullLeases = "pull-"
+
+func pullLease(key string) string {
+	return pullLeases + digest.FromString(key).Encoded()[:16]
+}
+
+// DropInterrupted removes what pulls have left behind that did not succeed, and
+// are not under way.
+func (r *Runtime) DropInterrupted(ctx context.Context) error {
+	ctx = r.with(ctx)
+	dropped, err := r.pulls.drop(ctx, r.client.LeasesService())
+	if err != nil {
+		return fmt.Errorf("what interrupted pulls have left: %w", err)
+	}
+	if !dropped {
+		return nil
+	}
+	return r.collect(ctx)
 }
 
 func platform(s string) (platforms.MatchComparer, error) {

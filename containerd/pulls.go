@@ -3,8 +3,12 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
+	"github.com/hashicorp/go-multierror"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -101,6 +105,32 @@ func (p *pulls) leave(key string, s *sharedPull) {
 	defer p.mu.Unlock()
 	delete(p.running, key)
 	close(s.gone)
+}
+
+// drop deletes the leases of pulls that are not under way, and tells whether
+// there were some. None can begin meanwhile.
+func (p *pulls) drop(ctx context.Context, all leases.Manager) (dropped bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list, err := all.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	busy := map[string]bool{}
+	for key := range p.running {
+		busy[pullLease(key)] = true
+	}
+	var errs *multierror.Error
+	for _, l := range list {
+		if !strings.HasPrefix(l.ID, pullLeases) || busy[l.ID] {
+			continue
+		}
+		if err := all.Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
+			errs = multierror.Append(errs, err)
+		}
+		dropped = true
+	}
+	return dropped, errs.ErrorOrNil()
 }
 
 func newSharedPull(ctx context.Context, target digest.Digest, get func(context.Context, report) (func(), error)) *sharedPull {

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 )
 
 // streams downloads an image's layers behind an unpacker's back, which unpacks
@@ -119,7 +120,7 @@ func (s *streams) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []m
 		}
 	}
 	if err != nil {
-		if !st.ended() || st.err == nil {
+		if (!st.ended() || st.err == nil) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 			s.spoilt.Store(true)
 		}
 		return out, err

@@ -197,7 +197,8 @@ func (e *Engine) removeImages(ctx context.Context, imgs map[string]*ctd.Image, r
 }
 
 // PruneImages deletes images without a name that no container uses, or, with
-// the filter dangling=false, all that none uses.
+// the filter dangling=false, all that none uses; and, unless some are chosen,
+// what interrupted pulls have left.
 func (e *Engine) PruneImages(ctx context.Context, f Filters) (image.PruneReport, error) {
 	var report image.PruneReport
 	if err := f.known("dangling", "label", "label!", "until"); err != nil {
@@ -214,6 +215,11 @@ func (e *Engine) PruneImages(ctx context.Context, f Filters) (image.PruneReport,
 	all, err := e.rt.Images(ctx)
 	if err != nil {
 		return report, err
+	}
+	if until.IsZero() && len(f["label"])+len(f["label!"]) == 0 {
+		if err := e.dropInterrupted(ctx); err != nil {
+			return report, err
+		}
 	}
 	users, imgs := e.imageUsers(), map[string]*ctd.Image{}
 	var removals []ctd.Removal

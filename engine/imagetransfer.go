@@ -19,6 +19,9 @@ import (
 // PullImage gets an image from its registry.
 func (e *Engine) PullImage(ctx context.Context, ref, platform string, auth Auth, progress func(Progress)) error {
 	img, err := e.rt.Pull(ctx, ref, ctd.PullOptions{Platform: platform, Auth: ctd.Auth(auth), Progress: func(p ctd.Progress) { progress(Progress(p)) }})
+	if full(err) { // nobody else could write, either
+		return errJoin(err, e.dropInterrupted(ctx))
+	}
 	if err != nil {
 		return err
 	}
@@ -28,6 +31,17 @@ func (e *Engine) PullImage(ctx context.Context, ref, platform string, auth Auth,
 	}
 	e.emitImage(events.ActionPull, id, name, img.Config.Labels)
 	return nil
+}
+
+// dropTimeout bounds how long it may take to give room back.
+const dropTimeout = time.Minute
+
+// dropInterrupted gives back what pulls that did not succeed have taken.
+func (e *Engine) dropInterrupted(ctx context.Context) error {
+	defer e.room.spend()()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	defer cancel()
+	return e.rt.DropInterrupted(ctx)
 }
 
 // RepositoryTags lists what a repository's registry has of it, as complete

@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -299,6 +300,25 @@ func TestInterruptedPull(t *testing.T) {
 	await(t, ended)
 	if out := d.MustDocker("images", "-aq", front+"/app"); out != "" {
 		t.Errorf("half an image is visible: %s", out)
+	}
+	// What has come stays for the next pull, or until images are pruned.
+	parts := func() []string {
+		found, err := filepath.Glob(filepath.Join(d.Data(), "containerd/io.containerd.content.v1.content/ingest/*/data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if len(parts()) == 0 {
+		t.Error("nothing is left to go on with")
+	}
+	d.MustDocker("image", "prune", "-f", "--filter", "label=none")
+	if len(parts()) == 0 {
+		t.Error("it was pruned, though others were asked for")
+	}
+	d.MustDocker("image", "prune", "-f")
+	if left := parts(); len(left) > 0 {
+		t.Errorf("pruning leaves %q", left)
 	}
 }
 

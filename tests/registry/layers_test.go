@@ -1,0 +1,108 @@
+package registry_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"gantry/tests/harness"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Layers come as they are, packed in one way or another or not at all, and are
+// pushed as they came.
+func TestFormsOfLayers(t *testing.T) {
+	t.Parallel()
+	d := start(t)
+	h := newHoard()
+	addr, to := serving(t, h), harness.Registry(t, "", "")
+	content := layerOf(t, tar.Header{Name: "f", Typeflag: tar.TypeReg}, tar.Header{Name: "dir", Typeflag: tar.TypeDir})
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		blob      []byte
+		mediaType string
+	}{
+		"tar":    {content, ocispec.MediaTypeImageLayer},
+		"gzip":   {packed(t, content), ocispec.MediaTypeImageLayerGzip},
+		"zstd":   {z.EncodeAll(content, nil), ocispec.MediaTypeImageLayerZstd},
+		"docker": {packed(t, content), images.MediaTypeDockerSchema2LayerGzip},
+		"old":    {content, images.MediaTypeDockerSchema2Layer},
+		"liar":   {packed(t, content), images.MediaTypeDockerSchema2Layer}, // some registries had such
+	} {
+		h.image(t, name, nil, [][]byte{content}, func(m *ocispec.Manifest) { m.Layers[0] = h.blob(c.blob, c.mediaType) })
+		ref := addr + "/x:" + name
+		d.MustDocker("pull", "-q", ref)
+		made := strings.TrimSpace(d.MustDocker("create", ref, "x"))
+		if out := d.MustDocker("cp", made+":/f", "-"); !strings.Contains(out, "x") {
+			t.Errorf("%s: the file is %q", name, out)
+		}
+		d.MustDocker("rm", made)
+		d.MustDocker("tag", ref, to+"/x:"+name)
+		d.MustDocker("push", "-q", to+"/x:"+name)
+		if got, err := exec.Command("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+to+"/x:"+name).Output(); err != nil || !bytes.Equal(got, h.manifests[name]) {
+			t.Errorf("%s was pushed as %s, %v", name, got, err)
+		}
+		d.MustDocker("rmi", ref, to+"/x:"+name)
+		d.MustDocker("pull", "-q", to+"/x:"+name)
+		d.MustDocker("rmi", to+"/x:"+name)
+	}
+}
+
+// A small layer that unpacks to more than there is room for fails its pull
+// alone: what it took is given back.
+func TestLayerThatFillsTheDisk(t *testing.T) {
+	t.Parallel()
+	d := harness.Start(t)
+	d.Stop()
+	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=30m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.Stop()
+		if err := syscall.Unmount(d.Data(), 0); err != nil {
+			t.Error(err)
+		}
+	})
+	d.Launch()
+	d.Busybox(image)
+	var b bytes.Buffer
+	pack := gzip.NewWriter(&b)
+	archive := tar.NewWriter(pack)
+	const huge = 256 << 20
+	archive.WriteHeader(&tar.Header{Name: "zeros", Typeflag: tar.TypeReg, Mode: 0o644, Size: huge})
+	for range huge >> 20 {
+		archive.Write(make([]byte, 1<<20))
+	}
+	archive.Close()
+	pack.Close()
+	h := newHoard()
+	addr := serving(t, h)
+	var layer ocispec.Descriptor
+	h.image(t, "bomb", nil, [][]byte{{}}, func(m *ocispec.Manifest) {
+		layer = h.blob(b.Bytes(), ocispec.MediaTypeImageLayerGzip)
+		m.Layers[0] = layer
+	})
+	has(t, d.FailDocker("pull", addr+"/x:bomb").Stderr, addr+"/x:bomb", layer.Digest.String(), "no space left on device")
+	if got := d.MustDocker("images", "-aq", addr+"/x"); got != "" {
+		t.Errorf("half an image is visible: %s", got)
+	}
+	if out := d.MustDocker("run", "--rm", image, "sh", "-c", "head -c 5000000 /dev/zero > /new && echo room"); out != "room\n" {
+		t.Errorf("what it took is not given back: %q", out)
+	}
+	var left syscall.Statfs_t
+	if err := syscall.Statfs(d.Data(), &left); err != nil || left.Bavail*uint64(left.Bsize) < 10<<20 {
+		t.Error(fmt.Errorf("%d bytes are left: %w", left.Bavail*uint64(left.Bsize), err))
+	}
+	d.MustDocker("rmi", image)
+}
