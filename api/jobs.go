@@ -89,9 +89,6 @@ func read[O any](w http.ResponseWriter, r *http.Request, fill func(*job, O) erro
 }
 
 func (j *job) up(o client.UpOptions, noStart bool) error {
-	if o.IgnorePullFailures {
-		return fmt.Errorf("ignorePullFailures is not implemented by Gantry for up and create: %w", errdefs.ErrNotImplemented)
-	}
 	if o.Build && o.NoBuild {
 		return badRequest("build excludes noBuild")
 	}

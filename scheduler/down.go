@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"gantry/project"
 
@@ -88,26 +89,7 @@ func BuildDown(name string, p *project.Project, s *State, o DownOptions) (*Plan,
 	v := newVerb(name, p, s)
 	v.known(o.Services)
 	going := v.goingDown(o)
-	removals := make(map[string]*node, len(going)) // by container ID
-	stops := make(map[string][]*node)
-	for _, c := range going {
-		var stop *node
-		if runs(c) {
-			stop = v.add(v.downAt(c, atStop), StopContainer{ID: c.ID, Name: c.Name, Service: c.Service, Timeout: o.Timeout}, "down")
-			stops[c.Service] = append(stops[c.Service], stop)
-		}
-		remove := v.add(v.downAt(c, atRemove), RemoveContainer{
-			ID: c.ID, Name: c.Name, Service: c.Service, Volumes: o.Volumes,
-			Force: c.Status == container.StateDead || c.Status == container.StateRemoving,
-		}, "down")
-		remove.Destroys = "container " + c.Name
-		if o.Volumes && len(c.Anonymous) > 0 {
-			remove.Destroys += " and its anonymous volumes"
-		}
-		remove.need(stop)
-		removals[c.ID] = remove
-	}
-	v.g.stopBefore(stops, func(stop, earlier *node) { stop.after(earlier) })
+	removals := v.takeDown(going, "down", o.Volumes, o.Timeout)
 	if len(o.Services) == 0 {
 		v.networksDown(removals)
 		if o.Volumes {
@@ -118,6 +100,32 @@ func BuildDown(name string, p *project.Project, s *State, o DownOptions) (*Plan,
 		v.imagesDown(o, going, removals)
 	}
 	return v.plan()
+}
+
+// takeDown drafts the stop of containers, dependants first, and their removal,
+// which it returns by container ID; volumes: their anonymous ones go, too.
+func (v *verb) takeDown(going []*Container, cause string, volumes bool, timeout *time.Duration) map[string]*node {
+	removals := make(map[string]*node, len(going))
+	stops := make(map[string][]*node)
+	for _, c := range going {
+		var stop *node
+		if runs(c) {
+			stop = v.add(v.downAt(c, atStop), StopContainer{ID: c.ID, Name: c.Name, Service: c.Service, Timeout: timeout}, cause)
+			stops[c.Service] = append(stops[c.Service], stop)
+		}
+		remove := v.add(v.downAt(c, atRemove), RemoveContainer{
+			ID: c.ID, Name: c.Name, Service: c.Service, Volumes: volumes,
+			Force: c.Status == container.StateDead || c.Status == container.StateRemoving,
+		}, cause)
+		remove.Destroys = "container " + c.Name
+		if volumes && len(c.Anonymous) > 0 {
+			remove.Destroys += " and its anonymous volumes"
+		}
+		remove.need(stop)
+		removals[c.ID] = remove
+	}
+	v.g.stopBefore(stops, func(stop, earlier *node) { stop.after(earlier) })
+	return removals
 }
 
 // goingDown are the containers that `down` removes: one-offs too, and those of

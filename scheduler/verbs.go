@@ -30,6 +30,9 @@ func BuildStart(name string, p *project.Project, s *State, o StartOptions) (*Pla
 			v.refuse(project.Position{}, errdefs.ErrNotFound, "service %q has no container to start: create it with up", service)
 		}
 	}
+	if len(groups) == 0 && len(o.Services) == 0 {
+		v.refuse(project.Position{}, errdefs.ErrNotFound, "project %q has no container to start: create them with up", name)
+	}
 	m := &starting{verb: v, groups: groups, started: make(map[string]*node), waits: make(map[waitKey]*node)}
 	m.decide()
 	for _, service := range v.g.order { // dependencies first
@@ -249,27 +252,8 @@ func BuildUnpause(name string, p *project.Project, s *State, o PauseOptions) (*P
 // with Stop of those that run too. p may be nil.
 func BuildRemove(name string, p *project.Project, s *State, o RemoveOptions) (*Plan, error) {
 	v := newVerb(name, p, s)
-	stops := make(map[string][]*node)
-	for _, c := range v.containers(o.Services) {
-		if runs(c) && !o.Stop {
-			continue
-		}
-		var stop *node
-		if runs(c) {
-			stop = v.add(v.downAt(c, atStop), StopContainer{ID: c.ID, Name: c.Name, Service: c.Service, Timeout: o.Timeout}, "rm --stop")
-			stops[c.Service] = append(stops[c.Service], stop)
-		}
-		remove := v.add(v.downAt(c, atRemove), RemoveContainer{
-			ID: c.ID, Name: c.Name, Service: c.Service, Volumes: o.Volumes,
-			Force: c.Status == container.StateDead || c.Status == container.StateRemoving,
-		}, "rm")
-		remove.Destroys = "container " + c.Name
-		if o.Volumes && len(c.Anonymous) > 0 {
-			remove.Destroys += " and its anonymous volumes"
-		}
-		remove.need(stop)
-	}
-	v.g.stopBefore(stops, func(stop, earlier *node) { stop.after(earlier) })
+	going := slices.DeleteFunc(v.containers(o.Services), func(c *Container) bool { return runs(c) && !o.Stop })
+	v.takeDown(going, "rm", o.Volumes, o.Timeout)
 	return v.plan()
 }
 

@@ -81,8 +81,7 @@ type UpOptions struct {
 	Pull                string         `json:"pull,omitempty"`  // "", policy, always, missing, never
 	Wait                bool           `json:"wait,omitempty"`  // until all are running or healthy
 	WaitTimeout         time.Duration  `json:"waitTimeout,omitempty"`
-	Timeout             *time.Duration `json:"timeout,omitempty"` // for stopping what is replaced; nil: the container's own
-	IgnorePullFailures  bool           `json:"ignorePullFailures,omitempty"`
+	Timeout             *time.Duration `json:"timeout,omitempty"`             // for stopping what is replaced; nil: the container's own
 	IgnoreOrphanWarning bool           `json:"ignoreOrphanWarning,omitempty"` // COMPOSE_IGNORE_ORPHANS
 	Builds
 }
