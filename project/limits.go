@@ -123,12 +123,20 @@ func remarkVolume(v string) string {
 // limitSecurityOpt accepts what the runtime can enforce. Source: Docker's
 // --security-opt.
 func limitSecurityOpt(v string) string {
-	key, value, _ := strings.Cut(strings.Replace(v, ":", "=", 1), "=")
-	switch {
-	case slices.Contains([]string{"no-new-privileges", "seccomp", "apparmor", "systempaths", "writable-cgroups"}, key):
-		return ""
-	case key == "label" && value == "disable":
+	if key, _ := securityOption(v); slices.Contains([]string{"no-new-privileges", "seccomp", "apparmor", "systempaths", "writable-cgroups", "label"}, key) {
 		return ""
 	}
-	return fmt.Sprintf("%q is not supported; use no-new-privileges, seccomp, apparmor, systempaths, writable-cgroups or label=disable", v)
+	return fmt.Sprintf("%q is not supported; use no-new-privileges, seccomp, apparmor, systempaths or writable-cgroups", v)
+}
+
+func remarkSecurityOpt(v string) string {
+	if key, value := securityOption(v); key == "label" && value != "disable" {
+		return "SELinux labels are not set; without SELinux nothing is missing"
+	}
+	return ""
+}
+
+func securityOption(v string) (key, value string) {
+	key, value, _ = strings.Cut(strings.Replace(v, ":", "=", 1), "=")
+	return key, value
 }

@@ -7,7 +7,7 @@ const (
 	oneHost         = "it distributes containers over hosts, and there is one; it has no effect"
 	devicesByCDI    = "devices that a CDI specification of the host describes, as with `docker run --gpus`"
 	noDeviceOptions = "a CDI specification decides about its devices; they have no effect"
-	buildSecret     = "BuildKit gives secrets to root alone, mode 0400; set uid, gid and mode in the Dockerfile's RUN --mount"
+	buildSecret     = "BuildKit gives secrets to root alone, mode 0400; it has no effect: set it in the Dockerfile's RUN --mount"
 )
 
 // serviceRules are the keys of a service, in alphabetical order. Source:
@@ -60,11 +60,11 @@ var serviceRules = []rule{
 	{path: "services.*.build.pull"},
 	{path: "services.*.build.sbom", note: "the scanner's image is pulled"},
 	{path: "services.*.build.secrets", note: "a `file` or an `environment` variable"},
-	{path: "services.*.build.secrets.[].gid", support: refused, note: buildSecret},
-	{path: "services.*.build.secrets.[].mode", support: refused, note: buildSecret},
+	{path: "services.*.build.secrets.[].gid", support: noted, note: buildSecret},
+	{path: "services.*.build.secrets.[].mode", support: noted, note: buildSecret},
 	{path: "services.*.build.secrets.[].source"},
 	{path: "services.*.build.secrets.[].target"},
-	{path: "services.*.build.secrets.[].uid", support: refused, note: buildSecret},
+	{path: "services.*.build.secrets.[].uid", support: noted, note: buildSecret},
 	{path: "services.*.build.shm_size"},
 	{path: "services.*.build.ssh"},
 	{path: "services.*.build.ssh.*"},
@@ -274,7 +274,7 @@ var serviceRules = []rule{
 	{path: "services.*.secrets.[].target"},
 	{path: "services.*.secrets.[].uid", note: fileOwner},
 	{path: "services.*.security_opt"},
-	{path: "services.*.security_opt.[]", note: "no-new-privileges, seccomp, apparmor, systempaths, writable-cgroups, label=disable", limit: limitSecurityOpt},
+	{path: "services.*.security_opt.[]", note: "no-new-privileges, seccomp, apparmor, systempaths, writable-cgroups, label: with a warning", limit: limitSecurityOpt, remark: remarkSecurityOpt},
 	{path: "services.*.shm_size"},
 	{path: "services.*.stdin_open"},
 	{path: "services.*.stop_grace_period"},

@@ -127,6 +127,7 @@ services:
     init: yes
     logging: {options: {compress: "true", mode: non-blocking, max-buffer-size: 4m}}
     cpu_percent: 50
+    security_opt: ["label:type:svirt_t", "label=disable"]
     credential_spec: {file: x}
     gpus: [{capabilities: [gpu], options: {a: b}}]
     deploy: {update_config: {parallelism: 2}, placement: {constraints: [a]}, labels: {a: b}, endpoint_mode: vip}
@@ -139,11 +140,12 @@ services:
 		"compose.yaml:5:72: services.web.volumes.1.bind.selinux: files are not relabelled for SELinux; without SELinux nothing is missing",
 		"compose.yaml:7:25: services.web.logging.options.compress: files that were rotated are not compressed; max-size and max-file bound them",
 		"compose.yaml:8:5: services.web.cpu_percent: it applies to Windows containers only; it has no effect",
-		"compose.yaml:9:5: services.web.credential_spec: it applies to Windows containers only; it has no effect",
-		"compose.yaml:10:34: services.web.gpus.0.options: a CDI specification decides about its devices; they have no effect",
-		"compose.yaml:11:14: services.web.deploy.update_config: it distributes containers over hosts, and there is one; it has no effect",
-		"compose.yaml:11:47: services.web.deploy.placement: it distributes containers over hosts, and there is one; it has no effect",
-		"compose.yaml:11:94: services.web.deploy.endpoint_mode: names resolve to the containers' addresses, in rotation",
+		"compose.yaml:9:20: services.web.security_opt.0: SELinux labels are not set; without SELinux nothing is missing",
+		"compose.yaml:10:5: services.web.credential_spec: it applies to Windows containers only; it has no effect",
+		"compose.yaml:11:34: services.web.gpus.0.options: a CDI specification decides about its devices; they have no effect",
+		"compose.yaml:12:14: services.web.deploy.update_config: it distributes containers over hosts, and there is one; it has no effect",
+		"compose.yaml:12:47: services.web.deploy.placement: it distributes containers over hosts, and there is one; it has no effect",
+		"compose.yaml:12:94: services.web.deploy.endpoint_mode: names resolve to the containers' addresses, in rotation",
 	}
 	_, warnings, err := tryLoad(dir, Options{})
 	if err == nil || !strings.Contains(err.Error(), `"nginx:" is not valid`) {
