@@ -42,8 +42,7 @@ func newTestCLI(t *testing.T) (c *cli, out, errs *buffer) {
 }
 
 // composeFlags are Docker Compose's flags by verb: NAME, NAME/SHORTHAND, with
-// =DEFAULT where that is not the zero value. What publishes compose
-// files is not there: Gantry does not do it.
+// =DEFAULT where that is not the zero value.
 // Source: docker compose VERB --help, version 2.40.
 var composeFlags = map[string]string{
 	"attach":  "detach-keys=ctrl-p,ctrl-q index no-stdin sig-proxy=true",
@@ -62,6 +61,7 @@ var composeFlags = map[string]string{
 	"ls":      "all/a filter format=table quiet/q",
 	"pause":   "",
 	"port":    "index protocol=tcp",
+	"publish": "insecure-registry oci-version resolve-image-digests with-env yes/y",
 	"ps":      "all/a filter format=table no-trunc orphans=true quiet/q services status",
 	"pull":    "ignore-buildable ignore-pull-failures include-deps policy quiet/q",
 	"restart": "no-deps timeout/t",
@@ -171,7 +171,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{"-v", 0, ""},
 		{"nonsense", 16, `unknown command: "gantry nonsense"`},
 		{"compose nonsense", 16, `unknown command: "gantry compose nonsense"`},
-		{"publish x", 1, "publish is not supported: "},
+		{"publish UPPER", 1, "must be lowercase"},
 		{"compose alpha viz", 1, "alpha is not supported: "},
 		{"scale web", 16, "SERVICE=REPLICAS"},
 		{"upp", 16, "did you mean up"},

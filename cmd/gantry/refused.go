@@ -12,9 +12,8 @@ import (
 // refusedVerbs are Docker Compose's that there are not here, with what to do
 // instead.
 var refusedVerbs = map[string]string{
-	"publish": "compose files are not pushed to registries; gantry push pushes the images",
-	"bridge":  "compose files are not turned into those of other platforms",
-	"alpha":   "experiments are not there; scale, stats, volumes and watch are verbs of their own",
+	"bridge": "compose files are not turned into those of other platforms",
+	"alpha":  "experiments are not there; scale, stats, volumes and watch are verbs of their own",
 }
 
 // refusals answer, whatever their arguments.

@@ -104,7 +104,7 @@ func verbs(c *cli) []*cobra.Command {
 		newRemoveCommand(c), newPortCommand(c), newTopCommand(c), newPullCommand(c), newPushCommand(c), newImagesCommand(c), newLsCommand(c),
 		newWaitCommand(c), newConfigCommand(c), newCommitCommand(c), newCpCommand(c), newCreateCommand(c), newEventsCommand(c),
 		newVersionCommand(c), newAttachCommand(c), newBuildCommand(c),
-		newScaleCommand(c), newStatsCommand(c), newVolumesCommand(c), newExportCommand(c), newWatchCommand(c),
+		newScaleCommand(c), newStatsCommand(c), newVolumesCommand(c), newExportCommand(c), newWatchCommand(c), newPublishCommand(c),
 	}
 }
 

@@ -106,6 +106,87 @@ func TestProjectsFromRegistries(t *testing.T) {
 	}
 }
 
+// What publish pushes is a project that runs elsewhere, with the images that it
+// was built with; secrets and what cannot be had there are told of before.
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	d := harness.Start(t)
+	d.Busybox(image)
+	addr := harness.Registry(t, "", "")
+	dir, ref := filepath.Join(d.Dir, "shop"), addr+"/team/shop:1"
+	d.Write("shop/compose.yaml", strings.NewReplacer("REGISTRY", addr, "BASE", image).Replace(`
+services:
+  web:
+    image: REGISTRY/team/web:1
+    build:
+      dockerfile_inline: |
+        FROM BASE
+        RUN echo built > /page
+    command: [sh, -c, "cat /page; echo $$WORD $$OTHER"]
+    environment: {OTHER: "${OTHER:-nothing}"}
+    env_file: [words/web.env]
+    volumes: ["data:/data"]
+  tool: {profiles: [tools], image: REGISTRY/team/web:1}
+volumes: {data: {}}
+`))
+	d.Write("shop/words/web.env", "WORD=published\n")
+	if r := d.Fail(dir, "publish", ref); !strings.Contains(r.Stderr, "--with-env") {
+		t.Errorf("its environment: %v", r)
+	}
+	d.Must(dir, "build", "-q")
+	if out := d.Must(dir, "--dry-run", "publish", "--with-env", ref); !strings.Contains(out, "push image "+addr+"/team/web:1") || !strings.Contains(out, "publish "+ref) {
+		t.Errorf("dry run: %s", out)
+	}
+	for _, version := range []string{"", "1.0", "1.1"} {
+		d.Must(dir, "publish", "--with-env", "--oci-version", version, "--resolve-image-digests", addr+"/team/shop:v"+version)
+	}
+	d.MustDocker("rmi", addr+"/team/web:1")
+	for _, version := range []string{"", "1.0", "1.1"} {
+		ref := addr + "/team/shop:v" + version
+		got := d.Must(d.Dir, "-f", "oci://"+ref, "config")
+		if !strings.Contains(got, "/team/web:1@sha256:") || !strings.Contains(got, "WORD: published") || strings.Contains(got, "build:") || !strings.Contains(got, "name: shop") {
+			t.Errorf("published:\n%s", got)
+		}
+		if out := d.Must(d.Dir, "-f", "oci://"+ref, "run", "--rm", "-e", "OTHER=here", "web"); out != "built\npublished here\n" {
+			t.Errorf("it says %q", out)
+		}
+		d.Must(d.Dir, "-f", "oci://"+ref, "down", "-v")
+	}
+}
+
+// Who publishes is told what others will see.
+func TestPublishTellsWhatIsGivenAway(t *testing.T) {
+	t.Parallel()
+	d := harness.Start(t)
+	addr := harness.Registry(t, "", "")
+	d.Write("open/compose.yaml", "services:\n  a:\n    image: "+image+"\n    environment: [\"DB_PASSWORD=x\", \"API_TOKEN=$T\"]\n    volumes: [\"./data:/data\"]\n")
+	dir := filepath.Join(d.Dir, "open")
+	r := d.Fail(dir, "publish", addr+"/team/open")
+	for _, want := range []string{"DB_PASSWORD", "./data", "nothing was published"} {
+		if !strings.Contains(r.Stderr, want) {
+			t.Errorf("no %q in %v", want, r)
+		}
+	}
+	if strings.Contains(r.Stderr, "API_TOKEN") {
+		t.Errorf("a variable is no secret: %v", r)
+	}
+	if r := d.GantryInput(dir, "y\n", "publish", addr+"/team/open"); r.Code != 0 {
+		t.Error(r)
+	}
+	d.Must(dir, "-f", "oci://"+addr+"/team/open", "config", "-q")
+
+	for name, c := range map[string]struct{ content, want string }{
+		"built":   {"services:\n  a: {build: .}\n", "compose.yaml:2:3: "},
+		"include": {"include: [../open/compose.yaml]\nservices: {}\n", "includes others"},
+		"again":   {"services:\n  a: {extends: {file: \"oci://" + addr + "/team/open\", service: a}}\n", "comes from elsewhere"},
+	} {
+		d.Write(name+"/compose.yaml", c.content)
+		if r := d.Fail(filepath.Join(d.Dir, name), "publish", "-y", addr+"/team/none"); !strings.Contains(r.Stderr, c.want) {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
 const image = "busybox:test"
 
 type file struct {

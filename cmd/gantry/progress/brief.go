@@ -6,7 +6,8 @@ import (
 )
 
 var (
-	longID = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
+	// an ID, unless it is part of a path
+	longID = regexp.MustCompile(`(^|[^/\w])([0-9a-f]{12})[0-9a-f]{52}\b`)
 	// the step, when its error names the container again
 	waitStep = regexp.MustCompile(`(?m)^wait container \S+ \w+: (service "[^"]*": container )`)
 	// the layers that an OCI runtime's error passes through: why comes last
@@ -18,7 +19,7 @@ var (
 func Brief(text string) string {
 	text = runtimeLayers.ReplaceAllString(text, "")
 	text = waitStep.ReplaceAllString(text, "$1")
-	text = longID.ReplaceAllString(text, "$1")
+	text = longID.ReplaceAllString(text, "$1$2")
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
 		parts := strings.Split(l, ": ")

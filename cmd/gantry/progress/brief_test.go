@@ -10,8 +10,9 @@ func TestBrief(t *testing.T) {
 		"container " + id + " is gone\nlast: last line":                                                                                  "container 0ade02711e91 is gone\nlast: last line",
 		`wait container a-web-1 running: service "web": container "a-web-1": it exited with code 3`:                                      `service "web": container "a-web-1": it exited with code 3`,
 		`x.yaml:2:7: service "a": image "r:5/pg:1" is not here and cannot be pulled: image "r:5/pg:1": registry "r:5" has no such image`: `x.yaml:2:7: service "a": image "r:5/pg:1" is not here and cannot be pulled: registry "r:5" has no such image`,
-		"web: db: not there":      "web: db: not there",
-		"sha256:" + id[:63] + "!": "sha256:" + id[:63] + "!",
+		"/cache/" + id + "/compose.yaml:6:1: no":                                                                                         "/cache/" + id + "/compose.yaml:6:1: no",
+		"web: db: not there":                                                                                                             "web: db: not there",
+		"sha256:" + id[:63] + "!":                                                                                                        "sha256:" + id[:63] + "!",
 	} {
 		if got := Brief(text); got != want {
 			t.Errorf("%q\nbecomes %q\nwant    %q", text, got, want)
