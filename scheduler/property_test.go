@@ -28,7 +28,7 @@ type spec struct {
 	version, replicas                                           int
 	deps                                                        map[int]dep // to services of lower number
 	shares                                                      int         // index of the service whose network it shares, -1
-	built                                                       bool        // its image is built
+	built, hooked                                               bool        // its image is built; it has hooks
 }
 
 type dep struct {
@@ -51,7 +51,7 @@ func drawSpec(t *rapid.T, i int) spec {
 		port: flip("port"), second: flip("second"), static: flip("static"),
 		fixed:   rapid.IntRange(0, 4).Draw(t, "fixed") == 0,
 		version: rapid.IntRange(1, 3).Draw(t, "version"), replicas: rapid.IntRange(0, 3).Draw(t, "replicas"),
-		deps: map[int]dep{}, shares: -1, built: flip("built"),
+		deps: map[int]dep{}, shares: -1, built: flip("built"), hooked: flip("hooked"),
 	}
 	for j := range i {
 		if rapid.IntRange(0, 2).Draw(t, "dep") == 0 {
@@ -98,6 +98,9 @@ func render(specs []spec, networkVersion int) *project.Project {
 			edits = append(edits, command("true"))
 		} else if s.probed {
 			edits = append(edits, probe("true"))
+		}
+		if s.hooked && !oneShot[i] {
+			edits = append(edits, hooked("1"))
 		}
 		if s.named {
 			edits = append(edits, volume("shop_data", "/data"))
@@ -153,7 +156,7 @@ func render(specs []spec, networkVersion int) *project.Project {
 
 // hash is of all that a container is created with.
 func hash(s *project.Service, version int) string {
-	all, err := json.Marshal([]any{version, s.ContainerName, s.Config, s.HostConfig, s.Networks})
+	all, err := json.Marshal([]any{version, s.ContainerName, s.Config, s.HostConfig, s.Networks, s.PostStart, s.PreStop})
 	if err != nil {
 		panic(err)
 	}
@@ -215,7 +218,7 @@ func picture(t tb, d *memory.Driver, known map[string]scheduler.Volume) []string
 	}
 	var lines []string
 	for _, c := range s.Containers {
-		line := fmt.Sprintf("%s %s %d hash=%s image=%s %s", c.Name, c.Service, c.Number, c.Hash, c.ImageID, c.Status)
+		line := fmt.Sprintf("%s %s %d hash=%s image=%s %s owes=%d", c.Name, c.Service, c.Number, c.Hash, c.ImageID, c.Status, c.Owes)
 		if id, ok := strings.CutPrefix(c.NetworkMode, "container:"); ok {
 			line += " net of " + names[id]
 		}
@@ -360,6 +363,9 @@ func (w *watch) check(svc project.Service, s *scheduler.State) {
 				ok = c.Health == container.Healthy
 			case project.Completed:
 				ok = c.Status == container.StateExited && c.ExitCode == 0
+			}
+			if ok && c.Owes > 0 {
+				w.broken = append(w.broken, fmt.Sprintf("%s started before the hooks of %s had run", svc.Name, c.Name))
 			}
 			if !ok {
 				w.broken = append(w.broken, fmt.Sprintf("%s started while %s was %s %s, not %s", svc.Name, c.Name, c.Status, c.Health, d.Condition))

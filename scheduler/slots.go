@@ -182,6 +182,9 @@ func (b *up) spreadRestarts() {
 					t.restart = fmt.Sprintf("depends_on %s: restart: true, and it is %s", d.Service, is.what)
 				}
 				t.restarted = t.restarted.or(is.when)
+				if c.Owes > 0 { // whether its hooks are to run without a restart is not known
+					t.restarted = surely
+				}
 			}
 		}
 		for _, t := range w.slots {
