@@ -29,6 +29,10 @@ type Config struct {
 	Images images.Store
 	// Dangling with @ and a digest is the name there of an image without one.
 	Dangling string
+	// Unpack makes the file system of an image that was built, by its digest. built
+	// are snapshots of what steps have left, by the chain ID of the layers that
+	// were made of them.
+	Unpack func(ctx context.Context, digest string, built map[string]string) error
 	// Made is called with each image that a build has put there: its digest and
 	// its complete names. It returns the image's ID there, or "" for one that
 	// was not kept.

@@ -31,6 +31,7 @@ import (
 // that buildx asks a Docker engine for.
 type worker struct {
 	*base.Worker
+	unpack   func(ctx context.Context, digest string, built map[string]string) error
 	made     func(digest string, names []string) string
 	dangling string
 	compress Compressor
@@ -48,7 +49,7 @@ func (w worker) Exporter(name string, sm *session.Manager) (exporter.Exporter, e
 		return compressing{e, w.compress}, err
 	case exporterMoby:
 		e, err := w.Worker.Exporter(client.ExporterImage, sm)
-		return imageStore{compressing{e, w.compress}, w.made, w.dangling}, err
+		return imageStore{compressing{e, w.compress}, w.unpack, w.made, w.dangling}, err
 	}
 	return w.Worker.Exporter(name, sm)
 }
@@ -91,7 +92,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	if err != nil {
 		return nil, err
 	}
-	lm := leaseutil.WithNamespace(c.LeasesService(), cfg.Namespace)
+	lm := leaseutil.WithNamespace(layerLeases{c.LeasesService()}, cfg.Namespace)
 	content := snapshot.NewContentStore(c.ContentStore(), cfg.Namespace)
 	service := differ{c.DiffService(), c.DiffService(), cfg.Namespace}
 	labels := map[string]string{
@@ -107,7 +108,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
 		NetworkProviders: providers,
 		Executor:         executor,
-		Snapshotter:      snapshot.NewSnapshotter(cfg.Snapshotter, c.SnapshotService(cfg.Snapshotter), cfg.Namespace, nil),
+		Snapshotter:      snapshot.NewSnapshotter(cfg.Snapshotter, layerSnapshots{c.SnapshotService(cfg.Snapshotter)}, cfg.Namespace, nil),
 		ContentStore:     content,
 		Applier:          winlayers.NewFileSystemApplierWithWindows(content, service),
 		Differ:           winlayers.NewWalkingDiffWithWindows(content, service),
@@ -129,7 +130,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	if cfg.Room == nil {
 		cfg.Room = func() func() { return func() {} }
 	}
-	return &worker{w, cfg.Made, cfg.Dangling, cfg.Compress, cfg.Room}, nil
+	return &worker{w, cfg.Unpack, cfg.Made, cfg.Dangling, cfg.Compress, cfg.Room}, nil
 }
 
 // collector makes containerd collect its garbage and waits for it.

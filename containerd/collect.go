@@ -2,15 +2,19 @@ package containerd
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/containerd/containerd/v2/core/leases"
 )
 
 // collectDelay gathers the removals of a project into one collection.
 const collectDelay = 100 * time.Millisecond
 
-// collector runs containerd's garbage collection after removals. Its own
-// scheduler misses what is removed while a collection is under way; here that
-// is collected by the next one.
+// collector runs containerd's garbage collection after removals: the store says
+// when something went, so that nobody has to look. With a containerd elsewhere,
+// what is removed here is told by who removes it; its own scheduler misses what
+// is removed while a collection is under way.
 type collector struct{ wanted chan struct{} }
 
 func newCollector() collector { return collector{wanted: make(chan struct{}, 1)} }
@@ -49,4 +53,22 @@ func (r *Runtime) collectRemoved(run context.Context) {
 			r.log.WithError(err).Warn("removed file systems still take disk space; the next removal tries again")
 		}
 	}
+}
+
+// collect removes content and snapshots that nothing refers to, and returns
+// when they are gone from the disk.
+func (r *Runtime) collect(ctx context.Context) (err error) {
+	if r.metadata != nil {
+		_, err = r.metadata.GarbageCollect(ctx)
+	} else {
+		var l leases.Lease
+		l, err = r.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Minute))
+		if err == nil {
+			err = r.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("garbage collection: %w", err)
+	}
+	return nil
 }

@@ -238,18 +238,14 @@ func (r *Runtime) measure(ctx context.Context, img *Image) error {
 		parts.add([]Part{blobPart(l)})
 	}
 	defer func() { img.Parts, img.Size = parts.list, parts.size }()
-	diffs := make([]digest.Digest, len(img.DiffIDs))
-	for i, d := range img.DiffIDs {
-		diffs[i] = digest.Digest(d)
+	layers, err := r.layerParts(ctx, img.ChainID)
+	if err != nil {
+		return err
 	}
-	for _, key := range identity.ChainIDs(diffs) {
-		u, err := r.snapshots().Usage(ctx, key.String())
-		if err != nil {
-			return err
-		}
-		img.Layers = append(img.Layers, u.Size)
-		parts.add([]Part{{"layer " + key.String(), u.Size}})
-		img.Unpacked += u.Size
+	parts.add(layers)
+	for _, l := range layers {
+		img.Layers = append(img.Layers, l.Size)
+		img.Unpacked += l.Size
 	}
 	return nil
 }

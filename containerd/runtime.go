@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/api/types/runc/options"
 	ctd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -90,7 +91,8 @@ func (c Config) complete() (Config, error) {
 type Runtime struct {
 	cfg         Config
 	client      *ctd.Client
-	server      *server.Server // nil when containerd runs elsewhere
+	server      *server.Server // this and metadata are nil when containerd runs elsewhere
+	metadata    *metadata.DB
 	snapshotter string
 	shim        string // what containerd runs as the runtime
 	log         *log.Entry
@@ -159,7 +161,12 @@ func (r *Runtime) embed(run context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.server, r.client = srv, out.client
+	r.server, r.client, r.metadata = srv, out.client, out.metadata
+	r.metadata.RegisterMutationCallback(func(removed bool) {
+		if removed {
+			r.garbage.request()
+		}
+	})
 	if r.snapshotter, err = out.snapshotter(); err != nil {
 		return err
 	}

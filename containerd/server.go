@@ -8,6 +8,7 @@ import (
 	ctd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins"
@@ -32,6 +33,7 @@ const (
 type exported struct {
 	client       *ctd.Client
 	snapshotters map[string]snapshots.Snapshotter
+	metadata     *metadata.DB
 }
 
 type exportedKey struct{}
@@ -42,7 +44,7 @@ func init() {
 		ID:   clientID,
 		Requires: []plugin.Type{
 			plugins.EventPlugin, plugins.LeasePlugin, plugins.SandboxStorePlugin,
-			plugins.TransferPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin,
+			plugins.TransferPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.MetadataPlugin,
 		},
 		InitFn: export,
 	})
@@ -58,6 +60,11 @@ func export(ic *plugin.InitContext) (any, error) {
 		return nil, err
 	}
 	out.snapshotters = sn.(map[string]snapshots.Snapshotter)
+	db, err := ic.GetSingle(plugins.MetadataPlugin)
+	if err != nil {
+		return nil, err
+	}
+	out.metadata = db.(*metadata.DB)
 	out.client, err = ctd.New("", ctd.WithInMemoryServices(ic))
 	return out.client, err
 }
@@ -83,6 +90,9 @@ func embed(ctx context.Context, cfg Config) (*server.Server, *exported, error) {
 				"socket_dir": cfg.shimSockets(),
 				"env":        []string{exitsEnv + "=" + cfg.ExitsDir},
 			},
+			// Whatever is removed is collected soon, see collector. This looks by
+			// itself, at its default four times a second; so it is each minute.
+			"io.containerd.gc.v1.scheduler": map[string]any{"pause_threshold": 0.0001},
 		},
 	}
 	if err := server.CreateTopLevelDirectories(sc); err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
-	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
@@ -141,19 +140,6 @@ func (r *Runtime) destroy(ctx context.Context, id string) error {
 		return err
 	}
 	return r.DeleteContainer(ctx, id)
-}
-
-// collect removes content and snapshots that nothing refers to, and returns
-// when they are gone from the disk.
-func (r *Runtime) collect(ctx context.Context) error {
-	l, err := r.client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(time.Minute))
-	if err != nil {
-		return fmt.Errorf("garbage collection: %w", err)
-	}
-	if err := r.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete); err != nil {
-		return fmt.Errorf("garbage collection: %w", err)
-	}
-	return nil
 }
 
 // sweepBundles removes the bundles of tasks that containerd does not know:

@@ -41,7 +41,7 @@ func (e *Engine) builder() (*build.Builder, error) {
 	b, err := build.Open(e.ctx, build.Config{
 		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
-		Images: e.rt.ImageStore(), Dangling: containerd.Dangling, Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, HostGateway: gateways, Version: e.cfg.Version,
+		Images: e.rt.ImageStore(), Dangling: containerd.Dangling, Unpack: e.rt.UnpackBuilt, Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, HostGateway: gateways, Version: e.cfg.Version,
 		Compress: containerd.Gzip, Room: e.room.spend,
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {

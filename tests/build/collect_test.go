@@ -28,7 +28,7 @@ func TestCacheLeavesTheDiskFree(t *testing.T) {
 	})
 	d.Launch()
 	d.Busybox(image)
-	large := "FROM " + image + "\nRUN head -c 45000000 /dev/zero > /big\n"
+	large := "FROM " + image + "\nRUN head -c 47500000 /dev/zero > /big\n"
 	if r := d.DockerInput(large, "build", "-q", "-o", "type=cacheonly", "-"); r.Code != 0 {
 		t.Fatal(r)
 	}
