@@ -42,8 +42,12 @@ func (e *Engine) makeRoom(ctx context.Context, c *ctr) error {
 	return nil
 }
 
-// reserved is how many bytes of the disk are kept for emptying it.
-const reserved = 8 << 20
+// reserved is how many bytes of the disk are kept for emptying it, and
+// leastReserved how many are worth it where there are fewer.
+const (
+	reserved      = 8 << 20
+	leastReserved = reserved / 8
+)
 
 // reserve is a file that keeps room on the data root's disk: the databases need
 // some to note what is removed.
@@ -78,7 +82,10 @@ func (r *reserve) fill() {
 		return
 	}
 	defer f.Close()
-	if unix.Fallocate(int(f.Fd()), 0, 0, reserved) != nil {
-		os.Remove(r.path)
+	for size := int64(reserved); size >= leastReserved; size /= 2 {
+		if unix.Fallocate(int(f.Fd()), 0, 0, size) == nil {
+			return
+		}
 	}
+	os.Remove(r.path)
 }
