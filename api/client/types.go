@@ -215,11 +215,15 @@ func FinalEvent(err error) scheduler.Event {
 }
 
 // WithAdvice adds to an error of the daemon what to do about it, where the
-// daemon's disk is full.
+// daemon's disk is full or a build's context cannot be sent.
 func WithAdvice(text string) string {
-	const advice = `"docker system df" tells what takes the disk, "docker system prune" frees what nobody uses`
-	if !strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, advice) {
-		return text
+	for cause, advice := range map[string]string{
+		syscall.ENOSPC.Error():                `"docker system df" tells what takes the disk, "docker system prune" frees what nobody uses`,
+		"string field contains invalid UTF-8": `the name of a file in the context is not valid UTF-8: rename the file, or exclude it in .dockerignore`,
+	} {
+		if strings.Contains(text, cause) && !strings.Contains(text, advice) {
+			return text + "; " + advice
+		}
 	}
-	return text + "; " + advice
+	return text
 }

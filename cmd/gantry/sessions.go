@@ -149,7 +149,7 @@ func (s *sessions) open() {
 		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(io.Discard)),
 	})
 	for _, h := range s.held {
-		if err := h.provide(auth); err != nil {
+		if err := h.provide(auth, s.fail); err != nil {
 			s.fail(fmt.Errorf("service %q: %w", h.service, err))
 			return
 		}
@@ -164,8 +164,8 @@ func (s *sessions) open() {
 	}
 }
 
-// provide fills a session.
-func (h *held) provide(auth session.Attachable) error {
+// provide fills a session. fail ends what uses it.
+func (h *held) provide(auth session.Attachable, fail func(error)) error {
 	dirs := filesync.StaticDirSource{}
 	for name, dir := range h.dirs {
 		info, err := os.Stat(dir)
@@ -177,7 +177,7 @@ func (h *held) provide(auth session.Attachable) error {
 		}
 		files, err := fsutil.NewFS(dir)
 		if err == nil { // owners on this host mean nothing in the image
-			dirs[name], err = fsutil.NewFilterFS(files, &fsutil.FilterOpt{Map: unowned})
+			dirs[name], err = fsutil.NewFilterFS(docker.WholeContext(files, fail), &fsutil.FilterOpt{Map: unowned})
 		}
 		if err != nil {
 			return fmt.Errorf("build context %q: %w", dir, err)

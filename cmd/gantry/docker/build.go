@@ -82,9 +82,14 @@ func (f *Front) kit(ctx context.Context) (*buildkit.Client, error) {
 }
 
 func (f *Front) build(ctx context.Context, o *buildOptions, source string) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	solve, err := f.solveOptions(ctx, o, source)
 	if err != nil {
 		return f.explainBuild(ctx, err)
+	}
+	for name, files := range solve.LocalMounts {
+		solve.LocalMounts[name] = WholeContext(files, func(err error) { fail(fmt.Errorf("ERROR: failed to build: %w", err)) })
 	}
 	kit, err := f.kit(ctx)
 	if err != nil {
