@@ -10,6 +10,7 @@ import (
 
 	"gantry/engine"
 
+	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -82,6 +83,10 @@ func (i imageRoutes) pullOne(ctx context.Context, name, platform string, auth en
 	after, err := i.InspectImage(ctx, name, engine.ImageInspectOptions{Platform: platform})
 	if err != nil { // one that runs there, too: linux/arm/v7 for linux/arm64
 		after, err = i.InspectImage(ctx, name, engine.ImageInspectOptions{})
+	}
+	if errdefs.IsNotFound(err) { // removed again meanwhile
+		announce()
+		return true, nil
 	}
 	if err != nil {
 		return false, err

@@ -76,7 +76,8 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 		return nil, err
 	}
 	defer leave()
-	if _, err := r.parse(ctx, images.Image{Name: FamiliarName(name), Target: target}); err != nil {
+	got, err := r.parse(ctx, images.Image{Name: FamiliarName(name), Target: target})
+	if err != nil {
 		if errdefs.IsNotFound(err) {
 			err = fmt.Errorf("%s is no image, but an attestation or another artifact: %w", FamiliarName(name), errdefs.ErrInvalidArgument)
 		}
@@ -86,6 +87,9 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 		return nil, err
 	}
 	img, err := r.Image(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return got.here[0], nil // removed again meanwhile
+	}
 	if err != nil || o.Platform == "" {
 		return img, err
 	}
@@ -190,7 +194,7 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 	if !images.IsLayerType(desc.MediaType) {
 		tell = nil
 	}
-	_, err := f.store.Info(ctx, desc.Digest)
+	err := f.here(ctx, desc)
 	exists := err == nil
 	switch {
 	case exists:
@@ -233,6 +237,26 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 	}
 	tell.tell(Progress{ID: layerID(desc), Status: "Download complete", Current: desc.Size, Total: desc.Size})
 	return nil, nil
+}
+
+// here tells whether a blob is here: ErrNotFound also for one whose file somebody
+// has removed, so that a pull mends what lacks it.
+func (f fetch) here(ctx context.Context, desc ocispec.Descriptor) error {
+	if _, err := f.store.Info(ctx, desc.Digest); err != nil {
+		return err
+	}
+	blob, err := f.store.ReaderAt(ctx, desc)
+	if err == nil {
+		return blob.Close()
+	}
+	if !errdefs.IsNotFound(err) {
+		return err
+	}
+	f.log.Warnf("blob %s is known and its file is not here: it is fetched again", desc.Digest)
+	if derr := f.store.Delete(ctx, desc.Digest); derr != nil && !errdefs.IsNotFound(derr) {
+		return fmt.Errorf("blob %s: %w", desc.Digest, derr)
+	}
+	return err
 }
 
 // once goes on where an earlier attempt broke off.

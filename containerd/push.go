@@ -236,6 +236,9 @@ func (p push) once(ctx context.Context, desc ocispec.Descriptor, tell report) er
 	}
 	defer w.Close()
 	body, err := p.store.ReaderAt(ctx, desc)
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("%s of it is not here: pull or build it again: %w", desc.Digest, errdefs.ErrNotFound)
+	}
 	if err != nil {
 		return err
 	}

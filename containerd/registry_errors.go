@@ -53,7 +53,11 @@ func answered(verb, name string, err error) error {
 	case errors.Is(err, errTooMuch):
 		return fmt.Errorf("image %q: registry %q sends more than it should: %w", image, registry, err)
 	case errors.Is(err, docker.ErrInvalidAuthorization):
-		return denied(verb, image, registry, err.Error(), errdefs.ErrNotFound)
+		_, why, found := strings.Cut(err.Error(), docker.ErrInvalidAuthorization.Error()+": ")
+		if !found {
+			why = err.Error()
+		}
+		return denied(verb, image, registry, why, errdefs.ErrNotFound)
 	}
 	return reachError(fmt.Sprintf("image %q", image), registry, err)
 }

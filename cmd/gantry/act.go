@@ -31,7 +31,7 @@ func do[O any](ctx context.Context, c *cli, t target, v client.Verb, services []
 	api := c.projects()
 	defer api.Close()
 	var failed atomic.Int32
-	err := client.Do(ctx, api, t.name, v, request(c, t, v, services, options), func(e scheduler.Event) {
+	err := client.Do(ctx, api, t.name, v, request(ctx, c, t, v, services, options), func(e scheduler.Event) {
 		if e.Status == scheduler.StatusFailed && !e.Optional {
 			switch e.Verb {
 			case "pull":
@@ -69,7 +69,7 @@ func doBuilding[O any](ctx context.Context, c *cli, t target, v client.Verb, ser
 func dryRun[O any](ctx context.Context, c *cli, t target, v client.Verb, services []string, options O) error {
 	api := c.projects()
 	defer api.Close()
-	plan, err := client.Plan(ctx, api, t.name, v, request(c, t, v, services, options))
+	plan, err := client.Plan(ctx, api, t.name, v, request(ctx, c, t, v, services, options))
 	if err != nil {
 		return err
 	}
@@ -84,10 +84,10 @@ func dryRun[O any](ctx context.Context, c *cli, t target, v client.Verb, service
 	return err
 }
 
-func request[O any](c *cli, t target, v client.Verb, services []string, options O) client.Request[O] {
+func request[O any](ctx context.Context, c *cli, t target, v client.Verb, services []string, options O) client.Request[O] {
 	return client.Request[O]{
 		Project: t.definition, Services: services, Holder: holder(v),
-		Parallel: max(0, c.global.parallel), Credentials: c.credentials(t, v), Options: options,
+		Parallel: max(0, c.global.parallel), Credentials: c.credentials(ctx, t, v), Options: options,
 	}
 }
 

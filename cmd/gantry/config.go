@@ -133,7 +133,7 @@ func (c *cli) pin(ctx context.Context, m *project.Model) error {
 		return err
 	}
 	defer api.Close()
-	credentials := credentialsOf(c.dockerConfig(), m.Images(), c.err)
+	credentials := credentialsOf(ctx, c.dockerConfig(), m.Images(), c.err)
 	return m.Pin(func(named reference.Named) (digest.Digest, error) {
 		auth, err := authconfig.Encode(credentials[reference.Domain(named)])
 		if err != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"gantry/api/client"
 	"gantry/cmd/gantry/remote"
@@ -11,6 +13,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
+	"github.com/docker/cli/cli/config/types"
 	"github.com/moby/moby/api/types/registry"
 )
 
@@ -43,7 +46,7 @@ func (c *cli) registryConfig() ([]byte, error) {
 
 // credentials are the user's for the registries of a project's images, for the
 // verbs that pull them.
-func (c *cli) credentials(t target, v client.Verb) map[string]registry.AuthConfig {
+func (c *cli) credentials(ctx context.Context, t target, v client.Verb) map[string]registry.AuthConfig {
 	switch v {
 	case client.VerbUp, client.VerbCreate, client.VerbPull, client.VerbRun:
 	default:
@@ -56,12 +59,46 @@ func (c *cli) credentials(t target, v client.Verb) map[string]registry.AuthConfi
 	for i := range t.definition.Services {
 		refs = append(refs, t.definition.Services[i].Image)
 	}
-	return credentialsOf(c.dockerConfig(), refs, c.err)
+	return credentialsOf(ctx, c.dockerConfig(), refs, c.err)
+}
+
+// After helperWait a person is told that a credential helper is waited for, and
+// after helperTime it is not any more: it may ask the user something.
+const (
+	helperWait = 3 * time.Second
+	helperTime = 5 * time.Minute
+)
+
+// lookUp is GetAuthConfig, whose helper may hang.
+func lookUp(ctx context.Context, file *configfile.ConfigFile, key string, warn io.Writer) (types.AuthConfig, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, helperTime, fmt.Errorf("the credential helper did not answer in %s", helperTime))
+	defer cancel()
+	type answer struct {
+		auth types.AuthConfig
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		auth, err := file.GetAuthConfig(key)
+		answers <- answer{auth, err}
+	}()
+	slow := time.NewTimer(helperWait)
+	defer slow.Stop()
+	for {
+		select {
+		case a := <-answers:
+			return a.auth, a.err
+		case <-slow.C:
+			fmt.Fprintf(warn, "waiting for the credential helper, for registry %q\n", key)
+		case <-ctx.Done():
+			return types.AuthConfig{}, context.Cause(ctx)
+		}
+	}
 }
 
 // credentialsOf looks the registries of images up, each once: a credential
 // helper is a program, and may be slow.
-func credentialsOf(file *configfile.ConfigFile, refs []string, warn io.Writer) map[string]registry.AuthConfig {
+func credentialsOf(ctx context.Context, file *configfile.ConfigFile, refs []string, warn io.Writer) map[string]registry.AuthConfig {
 	var out map[string]registry.AuthConfig
 	asked := map[string]bool{}
 	for _, ref := range refs {
@@ -75,7 +112,10 @@ func credentialsOf(file *configfile.ConfigFile, refs []string, warn io.Writer) m
 		if key == "docker.io" {
 			key = hubKey
 		}
-		got, err := file.GetAuthConfig(key)
+		got, err := lookUp(ctx, file, key, warn)
+		if ctx.Err() != nil {
+			return out
+		}
 		if err != nil {
 			fmt.Fprintf(warn, "warning: credentials for registry %q: %v\n", domain, err)
 			continue

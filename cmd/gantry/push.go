@@ -74,7 +74,7 @@ func runPush(ctx context.Context, c *cli, o pushOptions, services []string) erro
 	for _, p := range list {
 		refs = append(refs, p.ref)
 	}
-	credentials := credentialsOf(c.dockerConfig(), refs, c.err)
+	credentials := credentialsOf(ctx, c.dockerConfig(), refs, c.err)
 	if o.quiet {
 		c.global.progress = string(progress.Quiet)
 	}
