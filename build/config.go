@@ -50,6 +50,10 @@ type Config struct {
 	// Room makes some on a full disk until done is called: to remove something
 	// takes notes. It may be nil.
 	Room func() (done func())
+	// Step is called before a step's cgroup is made, and end when that is gone. It
+	// may be nil.
+	Step   func() (end func())
+	Limits Limits // of each step
 }
 
 // Network gives steps that RUN a network of their own.

@@ -78,8 +78,14 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	if err != nil {
 		return nil, fmt.Errorf("cache metadata: %w", err)
 	}
+	if cfg.Step == nil {
+		cfg.Step = func() func() { return func() {} }
+	}
 	providers := map[pb.NetMode]network.Provider{
 		pb.NetMode_UNSET: bridged{net}, pb.NetMode_HOST: network.NewHostProvider(), pb.NetMode_NONE: network.NewNoneProvider(),
+	}
+	for mode, p := range providers {
+		providers[mode] = limited{p, cfg.Limits.Pids, cfg.Step}
 	}
 	monitor, err := resources.NewMonitor()
 	if err != nil {
@@ -87,7 +93,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 	}
 	executor, err := runcexecutor.New(runcexecutor.Opt{
 		Root: cfg.State, CommandCandidates: []string{cfg.RuncPath}, DefaultCgroupParent: cfg.CgroupParent,
-		ResourceMonitor: monitor,
+		ResourceMonitor: monitor, OOMScoreAdj: cfg.Limits.OOMScoreAdj, ApparmorProfile: cfg.Limits.AppArmor,
 	}, providers)
 	if err != nil {
 		return nil, err
@@ -107,7 +113,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		GCPolicy:         policy(cfg.Collect),
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
 		NetworkProviders: providers,
-		Executor:         executor,
+		Executor:         formats{executor},
 		Snapshotter:      snapshot.NewSnapshotter(cfg.Snapshotter, layerSnapshots{c.SnapshotService(cfg.Snapshotter)}, cfg.Namespace, nil),
 		ContentStore:     content,
 		Applier:          winlayers.NewFileSystemApplierWithWindows(content, service),

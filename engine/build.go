@@ -9,10 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	"gantry/build"
 	"gantry/containerd"
+	"gantry/containerd/spec"
 	"gantry/network"
 
 	"github.com/containerd/errdefs"
@@ -42,13 +45,46 @@ func (e *Engine) builder() (*build.Builder, error) {
 		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
 		Images: e.rt.ImageStore(), Dangling: containerd.Dangling, Unpack: e.rt.UnpackBuilt, Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, HostGateway: gateways, Version: e.cfg.Version,
-		Compress: containerd.Gzip, Room: e.room.spend,
+		Compress: containerd.Gzip, Room: e.room.spend, Step: e.stepRuns, Limits: stepLimits(e.facts),
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {
 		return nil, fmt.Errorf("start BuildKit: %w", err)
 	}
 	e.builds.builder = b
 	return b, nil
+}
+
+// stepRuns keeps the cgroups that steps are in until end, and has those removed
+// that nobody is in any more.
+func (e *Engine) stepRuns() (end func()) {
+	e.cgroups.RLock()
+	return func() {
+		e.cgroups.RUnlock()
+		e.dropCgroups()
+	}
+}
+
+// mostTasks is more than steps of builds have.
+const mostTasks = 16384
+
+// stepLimits leave the daemon what it needs to end a step: it must be able to
+// start processes, and out of memory it is the step that ends. A step has a
+// quarter of the tasks that the host can have, at most.
+func stepLimits(f spec.Facts) build.Limits {
+	l := build.Limits{OOMScoreAdj: spec.OOMScoreAdj(0, f)}
+	if f.AppArmor {
+		l.AppArmor = spec.AppArmorProfile
+	}
+	if f.Pids {
+		l.Pids = mostTasks
+		for _, name := range []string{"pid_max", "threads-max"} {
+			b, err := os.ReadFile("/proc/sys/kernel/" + name)
+			if n, nerr := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && nerr == nil {
+				l.Pids = min(l.Pids, n/4)
+			}
+		}
+	}
+	return l
 }
 
 // imageMade publishes Docker's events of an image that was built, and returns

@@ -232,20 +232,28 @@ func removeTree(dir string) error {
 	return errJoin(errs...)
 }
 
-// dropCgroups removes the cgroup that held the containers' when none is left.
-// It does nothing while one is being made.
+// dropCgroups removes the cgroup that held those of builds' steps, and the one
+// that held the containers' when none is left. It does nothing while one is
+// being made, or a step runs.
 func (e *Engine) dropCgroups() {
 	e.mu.RLock()
 	left := len(e.containers)
 	e.mu.RUnlock()
-	if left > 0 || !e.cgroups.TryLock() {
+	if !e.cgroups.TryLock() {
 		return
 	}
 	defer e.cgroups.Unlock()
 	for _, root := range cgroupRoots {
-		dirs, err := filepath.Glob(filepath.Join(root, e.cgroupParent()))
+		parents, err := filepath.Glob(filepath.Join(root, e.cgroupParent()))
 		if err != nil {
 			return
+		}
+		var dirs []string
+		for _, d := range parents {
+			dirs = append(dirs, filepath.Join(d, "buildkit"))
+			if left == 0 {
+				dirs = append(dirs, d)
+			}
 		}
 		for _, d := range dirs {
 			// one that is in use is refused, and goes with the last container

@@ -49,14 +49,13 @@ func checkUlimits(h container.HostConfig, f Facts) error {
 	return nil
 }
 
-// oomScoreAdj is nil where the daemon's own value must be inherited: without
+// OOMScoreAdj is nil where the daemon's own value must be inherited: without
 // CAP_SYS_RESOURCE it can only rise.
-func oomScoreAdj(h container.HostConfig, f Facts) *int {
-	if h.OomScoreAdj < f.OOMScoreAdj && !f.has("CAP_SYS_RESOURCE") {
+func OOMScoreAdj(want int, f Facts) *int {
+	if want < f.OOMScoreAdj && !f.has("CAP_SYS_RESOURCE") {
 		return nil
 	}
-	v := h.OomScoreAdj
-	return &v
+	return &want
 }
 
 func checkOOMScoreAdj(h container.HostConfig, f Facts) error {
@@ -64,7 +63,7 @@ func checkOOMScoreAdj(h container.HostConfig, f Facts) error {
 	if v < -1000 || v > 1000 {
 		return invalid("Invalid value %d, range for oom score adj is [-1000, 1000]", v)
 	}
-	if v != 0 && oomScoreAdj(h, f) == nil {
+	if v != 0 && OOMScoreAdj(v, f) == nil {
 		return fmt.Errorf("oom_score_adj %d is below the daemon's own of %d, and lowering it needs CAP_SYS_RESOURCE, which the daemon lacks: %w", v, f.OOMScoreAdj, errdefs.ErrInvalidArgument)
 	}
 	return nil

@@ -46,7 +46,7 @@ func process(in Input, sec security) (*specs.Process, error) {
 		Rlimits:         rlimits(in.Host),
 		NoNewPrivileges: sec.noNewPrivileges,
 		ApparmorProfile: sec.apparmorProfile(in.Host.Privileged, in.Facts),
-		OOMScoreAdj:     oomScoreAdj(in.Host, in.Facts),
+		OOMScoreAdj:     OOMScoreAdj(in.Host.OomScoreAdj, in.Facts),
 	}
 	if size := in.Host.ConsoleSize; in.Config.Tty && size[0] > 0 && size[1] > 0 {
 		p.ConsoleSize = &specs.Box{Height: size[0], Width: size[1]}

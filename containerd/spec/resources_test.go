@@ -68,11 +68,11 @@ func TestOOMScoreAdjNeedsTheRight(t *testing.T) {
 	f := testFacts()
 	f.OOMScoreAdj = 100
 	h := container.HostConfig{}
-	if got := oomScoreAdj(h, f); got == nil || *got != 0 {
+	if got := OOMScoreAdj(h.OomScoreAdj, f); got == nil || *got != 0 {
 		t.Errorf("with CAP_SYS_RESOURCE: got %v, want 0", got)
 	}
 	f.Capabilities = defaultCapabilities
-	if got := oomScoreAdj(h, f); got != nil {
+	if got := OOMScoreAdj(h.OomScoreAdj, f); got != nil {
 		t.Errorf("without: got %d, want the daemon's to be inherited", *got)
 	}
 	h.OomScoreAdj = 50

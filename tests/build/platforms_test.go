@@ -107,6 +107,10 @@ func TestStepThatTheHostCannotRun(t *testing.T) {
 	if r := d.FailDocker("build", "--progress", "plain", d.Dir); strings.Contains(r.Stderr, "qemu") {
 		t.Errorf("a broken program of the host's platform needs an emulator: %v", r)
 	}
+	d.Write("Dockerfile", strings.Replace(crossed, "CMD", "RUN exit 3\nCMD", 1))
+	if r := d.FailDocker("build", "--progress", "plain", "--platform", "linux/s390x", d.Dir); !strings.Contains(r.Stderr, "exit code: 3") || strings.Contains(r.Stderr, "qemu") {
+		t.Errorf("a step that ran and failed needs an emulator: %v", r)
+	}
 }
 
 // build makes all of build.platforms, up the one that its containers run on.
