@@ -57,6 +57,18 @@ func (c *cli) run(v verb) func(*cobra.Command, []string) error {
 	}
 }
 
+// endless is run for verbs that Ctrl-C ends as a rule: it needs no word.
+func (c *cli) endless(v verb) func(*cobra.Command, []string) error {
+	run := c.run(v)
+	return func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if err == errInterrupted {
+			return &exitError{code: exitInterrupted}
+		}
+		return err
+	}
+}
+
 // raw is run for verbs that handle signals themselves.
 func (c *cli) raw(v verb) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error { return v(cmd.Context(), args) }

@@ -26,7 +26,7 @@ func newEventsCommand(c *cli) *cobra.Command {
 	var o eventsOptions
 	cmd := &cobra.Command{
 		Use: "events [OPTIONS] [SERVICE...]", Short: "Receive real time events from containers", ValidArgsFunction: c.serviceNames,
-		RunE: c.run(func(ctx context.Context, services []string) error { return runEvents(ctx, c, o, services) }),
+		RunE: c.endless(func(ctx context.Context, services []string) error { return runEvents(ctx, c, o, services) }),
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "Output events as a stream of json objects")

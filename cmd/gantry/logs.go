@@ -23,7 +23,7 @@ func newLogsCommand(c *cli) *cobra.Command {
 	var o logsOptions
 	cmd := &cobra.Command{
 		Use: "logs [OPTIONS] [SERVICE...]", Short: "View output from containers", ValidArgsFunction: c.serviceNames,
-		RunE: c.run(func(ctx context.Context, services []string) error { return runLogs(ctx, c, o, services) }),
+		RunE: c.endless(func(ctx context.Context, services []string) error { return runLogs(ctx, c, o, services) }),
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "Follow log output")
