@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,6 +41,7 @@ type attached struct {
 	abort    chan struct{} // a container ended, and that ends all
 	watcher  *watcher      // of --watch, else nil
 	busy     atomic.Int32  // what a change of files leads to is being done
+	announce func()        // tells once what output is shown
 
 	mu   sync.Mutex
 	code int // what to end with
@@ -70,7 +72,14 @@ func runAttached(ctx context.Context, c *cli, t target, services []string, o *up
 		stage: &stage{c: c}, backend: &projectLogs{api: api, name: t.name, services: watched},
 		recheck: make(chan struct{}, 1), abort: make(chan struct{}, 1), due: map[string]int{}, gone: map[string]int{}, seen: map[string]bool{},
 	}
-	a.printer = logs.NewPrinter(a.stage.writer(c.out), a.stage.writer(c.err), logs.Style{
+	out := a.stage.writer(c.out)
+	a.announce = sync.OnceFunc(func() {
+		attached := slices.DeleteFunc(slices.Clone(watched), func(service string) bool { return !a.shown(logs.Target{Service: service}) })
+		if names := t.expected(attached, o.Scale); len(names) > 0 {
+			fmt.Fprintf(out, "Attaching to %s\n", strings.Join(names, ", "))
+		}
+	})
+	a.printer = logs.NewPrinter(announced{out, a}, announced{a.stage.writer(c.err), a}, logs.Style{
 		NoPrefix: o.noLogPrefix, Color: !o.noColor && c.color(c.out), Timestamps: o.timestamps,
 	})
 	for _, name := range t.expected(watched, o.Scale) {
@@ -178,6 +187,7 @@ func (a *attached) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			a.announce()
 			a.steady.Store(true)
 			if a.watcher != nil {
 				go func() { watched <- a.watcher.run(watching) }()
@@ -308,6 +318,17 @@ func (a *attached) stop(ctx context.Context, kill bool) error {
 	d := a.stage.open(false)
 	defer a.stage.close()
 	return do(ctx, a.c, a.t, client.VerbStop, a.services, client.StopOptions{Timeout: a.o.Timeout}, d)
+}
+
+// announced is a writer before whose first line it is told what output is shown.
+type announced struct {
+	io.Writer
+	a *attached
+}
+
+func (w announced) Write(b []byte) (int, error) {
+	w.a.announce()
+	return w.Writer.Write(b)
 }
 
 // counting notes what the daemon tells of containers: one that ended at once is

@@ -58,7 +58,7 @@ func TestUpEndsWhenAllHaveEnded(t *testing.T) {
 		return nil
 	}
 	code, out, errs := upAttached(t, d)
-	if code != 0 || out != "db-1   | one line\ndb-1 exited with code 3\n" {
+	if code != 0 || out != "Attaching to db-1, web-1\ndb-1   | one line\ndb-1 exited with code 3\n" {
 		t.Errorf("exit code %d, output %q, errors %q", code, out, errs)
 	}
 	d.called("up")
@@ -98,7 +98,7 @@ func TestUpAbortsOnExit(t *testing.T) {
 		if code != test.code {
 			t.Errorf("%v: exit code %d, want %d (%s)", test.flags, code, test.code, errs)
 		}
-		if out != "db-1   | dying\ndb-1 exited with code 4\nweb-1 exited with code 9\n" || !strings.Contains(errs, "Aborting on container exit...") {
+		if out != "Attaching to db-1, web-1\ndb-1   | dying\ndb-1 exited with code 4\nweb-1 exited with code 9\n" || !strings.Contains(errs, "Aborting on container exit...") {
 			t.Errorf("%v: output %q, errors %q", test.flags, out, errs)
 		}
 		d.called("up", "stop")
@@ -126,7 +126,7 @@ func TestUpAbortsOnExitOfAnOldContainer(t *testing.T) {
 	}
 	d.stop = func(func(scheduler.Event)) error { return nil }
 	code, out, errs := upAttached(t, d, "--exit-code-from", "db")
-	if code != 4 || out != "db-1 exited with code 4\n" {
+	if code != 4 || out != "Attaching to db-1, web-1\ndb-1 exited with code 4\n" {
 		t.Errorf("exit code %d, output %q, errors %q", code, out, errs)
 	}
 	d.called("up", "stop")
@@ -185,9 +185,9 @@ func TestUpShowsWhatWasAskedFor(t *testing.T) {
 		flags []string
 		want  string
 	}{
-		{[]string{"--no-attach", "db"}, "web-1  | from web\nweb-1 exited with code 0\n"},
-		{[]string{"--attach", "web"}, "web-1  | from web\nweb-1 exited with code 0\n"},
-		{[]string{"--no-log-prefix", "--no-attach", "db"}, "from web\nweb-1 exited with code 0\n"},
+		{[]string{"--no-attach", "db"}, "Attaching to web-1\nweb-1  | from web\nweb-1 exited with code 0\n"},
+		{[]string{"--attach", "web"}, "Attaching to web-1\nweb-1  | from web\nweb-1 exited with code 0\n"},
+		{[]string{"--no-log-prefix", "--no-attach", "db"}, "Attaching to web-1\nfrom web\nweb-1 exited with code 0\n"},
 	} {
 		d := newFakeDaemon(t)
 		d.up = func(emit func(scheduler.Event)) error {
@@ -227,7 +227,7 @@ func TestReplacingIsNoExit(t *testing.T) {
 		d.die("web", 0)
 	}()
 	code, out, errs := upAttached(t, d)
-	if code != 0 || out != "web-1  | new\nweb-1 exited with code 0\n" {
+	if code != 0 || out != "Attaching to db-1, web-1\nweb-1  | new\nweb-1 exited with code 0\n" {
 		t.Errorf("exit code %d, output %q, errors %q", code, out, errs)
 	}
 }
