@@ -83,6 +83,22 @@ func TestReleasedBuildx(t *testing.T) {
 		}
 	}
 
+	// for platforms that do not run here, as nothing has to
+	r.in("many", "", "Dockerfile", "FROM scratch\nARG TARGETPLATFORM\nCOPY file /\nLABEL for=$TARGETPLATFORM\n", "file", "content\n")
+	r.do("build", "--platform", "linux/amd64,linux/s390x", "-t", registry+"/many:1", "--push", ".")
+	r.do("build", "--platform", "linux/amd64,linux/s390x", "-t", "many", "--load", ".")
+	r.do("build", "--platform", "linux/amd64,linux/s390x", "-o", "type=local,dest=out", ".")
+	want(t, "imagetools", r.do("imagetools", "inspect", registry+"/many:1"), "linux/amd64", "linux/s390x")
+	for _, platform := range []string{"linux/amd64", "linux/s390x"} {
+		if got := r.d.MustDocker("image", "inspect", "--platform", platform, "-f", "{{.Os}}/{{.Architecture}} {{.Config.Labels.for}}", "many"); got != platform+" "+platform+"\n" {
+			t.Errorf("for %s there is %q", platform, got)
+		}
+		if _, err := os.Stat(filepath.Join(r.dir, "out", strings.ReplaceAll(platform, "/", "_"), "file")); err != nil {
+			t.Error(err)
+		}
+	}
+	r.dir = filepath.Join(r.d.Dir, "x")
+
 	want(t, "targets", r.do("bake", "--print"), `"top-a"`, `"top-b"`)
 	r.do("bake")
 	if got := r.d.MustDocker("run", "--rm", "top-b:v1", "cat", "/y"); got != "1\nb\n" {

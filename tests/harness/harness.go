@@ -99,7 +99,7 @@ func Start(t testing.TB, config ...string) *Daemon {
 	d := &Daemon{T: t, Dir: dir, Host: "unix://" + dir + "/run/gantry.sock", bin: Binaries(t)}
 	if !strings.Contains(strings.Join(config, ""), `"default-address-pools"`) {
 		// subnets of its own: another daemon must not take them while this one is down
-		pool := fmt.Sprintf("10.%d.%d.0/20", 64+rand.IntN(128), 16*rand.IntN(16))
+		pool := fmt.Sprintf("10.%d.%d.0/20", 96+rand.IntN(96), 16*rand.IntN(16)) // Podman has 10.88.0.0/16
 		config = append(config, fmt.Sprintf(`"default-address-pools": [{"base": %q, "size": 26}]`, pool))
 	}
 	d.Write("daemon.json", "{\n"+strings.Join(config, ",\n")+"\n}\n")
