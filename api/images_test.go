@@ -158,7 +158,7 @@ func TestPullTellsHowFarItIs(t *testing.T) {
 			close(read)
 		}
 	}
-	want := []string{"2: Pulling from a", "layer: Downloading 5/10", "layer: Pull complete", ": Status: Image is up to date for localhost:5000/a:2"}
+	want := []string{"2: Pulling from a", "layer: Downloading 5/10", "layer: Pull complete 0/0", ": Status: Image is up to date for localhost:5000/a:2"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
 	}

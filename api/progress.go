@@ -18,6 +18,9 @@ type failure struct {
 // progress sends how far an image is.
 func (o *outbox) progress(p engine.Progress) {
 	m := jsonstream.Message{ID: p.ID, Status: p.Status}
+	if p.ID != "" { // also empty: by it clients tell a line that others overwrite
+		m.Progress = &jsonstream.Progress{}
+	}
 	// clients print a step's end as a line of its own, but not how far one is
 	ended := strings.HasSuffix(p.Status, "complete") || strings.HasSuffix(p.Status, "exists")
 	if !ended && (p.Current != 0 || p.Total != 0) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -83,6 +84,8 @@ func reachError(subject, registry string, err error) error {
 		return say(errdefs.ErrFailedPrecondition, "does not speak HTTPS; list it in insecure-registries")
 	case errors.As(err, &dns):
 		return say(errdefs.ErrUnavailable, "cannot be found")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return say(errdefs.ErrUnavailable, fmt.Sprintf("has neither sent nor taken a byte for %s", stalled))
 	case errors.Is(err, context.DeadlineExceeded):
 		return say(errdefs.ErrUnavailable, "does not answer in time")
 	case errors.As(err, &network):

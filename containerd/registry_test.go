@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
@@ -107,6 +108,25 @@ func TestRegistryErrorNamesHost(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A registry that stalls is told of as such, at whatever it was.
+func TestRegistryErrorNamesStall(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	if err := here.SetDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	_, stall := here.Read(make([]byte, 1))
+	err := registryError("reg.example/app:1", &url.Error{Op: "Get", Err: stallError(stall)})
+	if !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), `registry "reg.example" has neither sent nor taken a byte for 5m0s`) {
+		t.Errorf("%v", err)
+	}
+	if !transient(stallError(stall)) {
+		t.Error("it is not tried again")
+	}
+}
+
+func stallError(err error) error { return &net.OpError{Op: "read", Err: err} }
 
 func TestRegistryErrorKeepsCancel(t *testing.T) {
 	if err := registryError("x", context.Canceled); !errors.Is(err, context.Canceled) {
