@@ -19,6 +19,7 @@ type differ struct {
 }
 
 func (d differ) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	opts = append(opts, diff.WithSyncFs(true)) // a power cut must not leave a layer that is known and half there
 	return d.Applier.Apply(namespaces.WithNamespace(ctx, d.namespace), desc, mounts, opts...)
 }
 
