@@ -57,6 +57,16 @@ func TestBuiltImagesAreOnTheDiskOnce(t *testing.T) {
 	d.MustDocker("builder", "prune", "-af")
 	took("the same without its cache", base, 4*layer)
 	runs("app")
+	d.Write("linked/one", "1")
+	d.Write("linked/two", "2")
+	d.Write("linked/Dockerfile", "FROM app\nCOPY --link one /one\nCOPY --link two /other/two\nRUN cat /one /other/two >/three\n")
+	d.MustDocker("build", "-q", "-t", "linked", "linked") // upon an image whose cache is gone
+	runs("linked")
+	if got := d.MustDocker("run", "--rm", "linked", "sh", "-c", "cat /three; ls /new /other"); got != "12/new:\nsecond\n\n/other:\ntwo\n" {
+		t.Errorf("what was linked is %q", got)
+	}
+	d.MustDocker("rmi", "linked")
+	d.MustDocker("builder", "prune", "-af")
 	d.MustDocker("rmi", "app")
 	runs("committed")
 	d.MustDocker("rmi", "committed")
