@@ -100,6 +100,11 @@ func TestWatchBringsChangesIntoContainers(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually("files that are gone", "ls /app/src", "z\n")
+			if err := os.Remove(dir + "/src/z"); err != nil {
+				t.Fatal(err)
+			}
+			d.Write("dev/src/z/in/it", "deep\n")
+			eventually("a directory in a file's place", "cat /app/src/z/in/it", "deep\n")
 
 			d.Write("dev/hook", "ran\n")
 			eventually("a command", "cat /ran", "ran\n")

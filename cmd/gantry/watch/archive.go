@@ -42,8 +42,9 @@ func (c Copy) put(archive *tar.Writer, file string, d fs.DirEntry) error {
 		if c.Rule.Skips(file) {
 			return filepath.SkipDir
 		}
-		// others are made on the way; one that is there keeps owner and mode
-		if entries, err := os.ReadDir(file); err != nil || len(entries) > 0 || file == c.Rule.Path {
+		// With all of the rule, what is there keeps owner and mode, and the rest is
+		// made on the way. One that has come since may replace a file.
+		if file == c.Rule.Path || c.Host == c.Rule.Path && !empty(file) {
 			return nil
 		}
 	} else if !d.Type().IsRegular() && d.Type() != fs.ModeSymlink {
@@ -54,6 +55,11 @@ func (c Copy) put(archive *tar.Writer, file string, d fs.DirEntry) error {
 		return nil
 	}
 	return put(archive, file, strings.TrimPrefix(path.Clean(target), "/"))
+}
+
+func empty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
 }
 
 // put adds a file; one that goes away meanwhile is told of by its own event.

@@ -117,12 +117,24 @@ func TestArchiveHoldsWhatTheRuleMeans(t *testing.T) {
 	}
 	r := rules(t, project.Service{Name: "s", Watch: []project.Watch{{Path: dir, Action: project.WatchSync, Target: "/app", Ignore: []string{"a/skip"}}}})
 	work := Plan(r, []string{filepath.Join(dir, "a"), filepath.Join(dir, "gone")})
-	var b bytes.Buffer
-	gone, err := Archive(&b, work.Sync["s"])
-	if err != nil || !slices.Equal(gone, []string{"/app/gone"}) {
-		t.Errorf("gone %q, %v", gone, err)
+	if got, gone := archived(t, work.Sync["s"]); !slices.Equal(gone, []string{"/app/gone"}) ||
+		!slices.Equal(got, []string{"app/a=", "app/a/deep=", "app/a/deep/er=", "app/a/deep/er/two=22", "app/a/empty=", "app/a/link=one", "app/a/one=1"}) {
+		t.Errorf("archive %q, gone %q", got, gone)
 	}
-	var got []string
+	// what is in the container keeps its owners when all is copied
+	if got, _ := archived(t, []Copy{{Rule: &r[0], Host: dir, Target: "/app"}}); !slices.Equal(got, []string{"app/a/deep/er/two=22", "app/a/empty=", "app/a/link=one", "app/a/one=1"}) {
+		t.Errorf("at first the archive is %q", got)
+	}
+}
+
+// archived is what copies bring, as NAME=CONTENT.
+func archived(t *testing.T, copies []Copy) (got, gone []string) {
+	t.Helper()
+	var b bytes.Buffer
+	gone, err := Archive(&b, copies)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for archive := tar.NewReader(&b); ; {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -137,9 +149,7 @@ func TestArchiveHoldsWhatTheRuleMeans(t *testing.T) {
 			t.Errorf("%s belongs to %d:%d %s", h.Name, h.Uid, h.Gid, h.Uname)
 		}
 	}
-	if want := []string{"app/a/deep/er/two=22", "app/a/empty=", "app/a/link=one", "app/a/one=1"}; !slices.Equal(got, want) {
-		t.Errorf("archive %q, want %q", got, want)
-	}
+	return got, gone
 }
 
 func TestTreeTellsOfChanges(t *testing.T) {
