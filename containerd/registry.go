@@ -94,11 +94,12 @@ func (m mirrored) fetchers(ctx context.Context, ref string) (out []remotes.Fetch
 }
 
 // RegistryHosts says how a registry and its mirrors are reached by those who
-// bring credentials of their own.
+// bring credentials of their own, and know nothing of pauses.
 func (r *Runtime) RegistryHosts(domain string) ([]docker.RegistryHost, error) {
 	hosts, err := r.cfg.Registries.hosts(domain, Auth{})
 	for i := range hosts {
 		hosts[i].Authorizer = nil
+		hosts[i].Client.Transport = patient{hosts[i].Client.Transport}
 	}
 	return hosts, err
 }

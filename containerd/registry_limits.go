@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 )
 
 // longestPause is how long a registry may ask to be left alone; who asks for
@@ -105,4 +106,25 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, tooMuch(b.req, longest(b.req))
 	}
 	return n, err
+}
+
+// patient gives registries with too many requests the pauses that they need.
+type patient struct{ http.RoundTripper }
+
+func (p patient) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+	if req.Body != nil { // it is sent once
+		return p.RoundTripper.RoundTrip(req)
+	}
+	soon := func(err error) bool {
+		var l limited
+		return errors.As(err, &l) && l.after <= longestPause
+	}
+	waiting := func(text string) {
+		log.G(req.Context()).Infof("registry %q has too many requests: %s", req.URL.Host, text)
+	}
+	err = retry(req.Context(), defaultAttempts, soon, waiting, func(int) error {
+		resp, err = p.RoundTripper.RoundTrip(req)
+		return err
+	})
+	return resp, err
 }

@@ -33,12 +33,11 @@ func TestFormsOfLayers(t *testing.T) {
 		blob      []byte
 		mediaType string
 	}{
-		"tar":    {content, ocispec.MediaTypeImageLayer},
-		"gzip":   {packed(t, content), ocispec.MediaTypeImageLayerGzip},
-		"zstd":   {z.EncodeAll(content, nil), ocispec.MediaTypeImageLayerZstd},
-		"docker": {packed(t, content), images.MediaTypeDockerSchema2LayerGzip},
-		"old":    {content, images.MediaTypeDockerSchema2Layer},
-		"liar":   {packed(t, content), images.MediaTypeDockerSchema2Layer}, // some registries had such
+		"tar":  {content, ocispec.MediaTypeImageLayer},
+		"gzip": {packed(t, content), ocispec.MediaTypeImageLayerGzip},
+		"zstd": {z.EncodeAll(content, nil), ocispec.MediaTypeImageLayerZstd},
+		"old":  {content, images.MediaTypeDockerSchema2Layer},
+		"liar": {packed(t, content), images.MediaTypeDockerSchema2Layer}, // some registries had such
 	} {
 		h.image(t, name, nil, [][]byte{content}, func(m *ocispec.Manifest) { m.Layers[0] = h.blob(c.blob, c.mediaType) })
 		ref := addr + "/x:" + name
