@@ -3,7 +3,6 @@ package build
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -13,6 +12,8 @@ import (
 	"github.com/moby/buildkit/frontend"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/llbsolver/linuxresources"
+	"github.com/moby/buildkit/solver/llbsolver/ops"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/archutil"
 	bkworker "github.com/moby/buildkit/worker"
@@ -20,32 +21,21 @@ import (
 )
 
 // ResolveOp has steps for platforms that the host cannot run say so when they
-// fail: the kernel's own words for it name neither.
+// fail of that: the kernel's own words for it name neither. The step itself stays
+// BuildKit's, which asks it for provenance.
 func (w worker) ResolveOp(v solver.Vertex, s frontend.FrontendLLBBridge, sm *session.Manager, proxy bkworker.ProxyOpt) (solver.Op, error) {
-	op, err := w.Worker.ResolveOp(v, s, sm, proxy)
-	if err != nil {
-		return nil, err
-	}
 	base, ok := v.Sys().(*pb.Op)
-	if !ok || base.GetExec() == nil || base.Platform == nil {
-		return op, nil
+	run, exec := base.GetOp().(*pb.Op_Exec)
+	if !ok || !exec || base.Platform == nil || proxy.Network {
+		return w.Worker.ResolveOp(v, s, sm, proxy)
+	}
+	var limits *pb.LinuxResources
+	if m, ok := v.Options().Metadata.(*linuxresources.Metadata); ok && m != nil {
+		limits = m.LinuxResources
 	}
 	p := base.Platform
-	return step{op, platforms.Normalize(ocispec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})}, nil
-}
-
-// step is a RUN.
-type step struct {
-	solver.Op
-	on ocispec.Platform
-}
-
-func (s step) Exec(ctx context.Context, job solver.JobContext, inputs []solver.Result) ([]solver.Result, error) {
-	out, err := s.Op.Exec(ctx, job, inputs)
-	if errors.As(err, new(wrongFormat)) && ctx.Err() == nil && !runs(archutil.SupportedPlatforms(true), s.on) {
-		err = fmt.Errorf("%w: %w", err, cannotRun(s.on))
-	}
-	return out, err
+	told := formats{w.WorkerOpt.Executor, platforms.Normalize(ocispec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})}
+	return ops.NewExecOp(v, run, p, unkept{w.CacheMgr}, w.ParallelismSem, sm, told, w.Worker, limits, false)
 }
 
 // runs tells whether a host that runs these platforms runs one, emulated ones
@@ -64,9 +54,13 @@ func cannotRun(p ocispec.Platform) error {
 		"or compile for it in a stage that begins with FROM --platform=$BUILDPLATFORM", platforms.Format(p))
 }
 
-// formats is an executor whose errors tell that the kernel did not know a
-// program's format, be it the step's or one that its shell was to run.
-type formats struct{ executor.Executor }
+// formats is an executor of a step for a platform. It tells of a program, be it
+// the step's or one that its shell was to run, whose format the kernel does not
+// know.
+type formats struct {
+	executor.Executor
+	on ocispec.Platform
+}
 
 func (f formats) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (resources.Recorder, error) {
 	if p.Stderr == nil {
@@ -75,15 +69,11 @@ func (f formats) Run(ctx context.Context, id string, root executor.Mount, mounts
 	said := &unknownFormat{WriteCloser: p.Stderr}
 	p.Stderr = said
 	rec, err := f.Executor.Run(ctx, id, root, mounts, p, started)
-	if err != nil && said.found {
-		err = wrongFormat{err}
+	if err != nil && said.found && ctx.Err() == nil && !runs(archutil.SupportedPlatforms(true), f.on) {
+		err = fmt.Errorf("%w: %w", err, cannotRun(f.on))
 	}
 	return rec, err
 }
-
-type wrongFormat struct{ error }
-
-func (w wrongFormat) Unwrap() error { return w.error }
 
 // enoexec is what libraries call the kernel's error, in any case.
 var enoexec = []byte("exec format error")

@@ -113,7 +113,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		GCPolicy:         policy(cfg.Collect),
 		BuildkitVersion:  client.BuildkitVersion{Package: "gantry", Version: cfg.Version},
 		NetworkProviders: providers,
-		Executor:         formats{executor},
+		Executor:         executor,
 		Snapshotter:      snapshot.NewSnapshotter(cfg.Snapshotter, layerSnapshots{c.SnapshotService(cfg.Snapshotter)}, cfg.Namespace, nil),
 		ContentStore:     content,
 		Applier:          winlayers.NewFileSystemApplierWithWindows(content, service),

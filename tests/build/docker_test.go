@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"gantry/tests/harness"
 )
@@ -156,48 +155,6 @@ func TestDockerBuildReadsStdinAndTellsWhatIsWrong(t *testing.T) {
 		}
 	}
 	d.MustDocker("image", "rm", "one", "two", "three")
-}
-
-// What a build leaves when it is interrupted, or the daemon is killed in it:
-// nothing that runs, and the next one works.
-func TestInterruptedBuildsLeaveNothing(t *testing.T) {
-	t.Parallel()
-	d := daemon(t)
-	d.Write("ctx/Dockerfile", "FROM "+image+"\nRUN echo begun && sleep 3271\n")
-	sleeping := func(want bool) {
-		t.Helper()
-		harness.Eventually(t, "the step runs or not", func() error {
-			if running("3271") != want {
-				return os.ErrNotExist
-			}
-			return nil
-		})
-	}
-	cmd := d.DockerCommand(d.Dir, "build", "ctx")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	sleeping(true)
-	cmd.Process.Signal(syscall.SIGINT)
-	at := time.Now()
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 130 {
-		t.Errorf("after Ctrl-C it ended with %v", cmd.ProcessState)
-	}
-	sleeping(false)
-	t.Logf("ended %s after Ctrl-C", time.Since(at))
-
-	cmd = d.DockerCommand(d.Dir, "build", "ctx")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	sleeping(true)
-	d.Kill9()
-	cmd.Wait()
-	d.Launch()
-	d.Write("ctx/Dockerfile", "FROM "+image+"\nRUN echo again\n")
-	d.MustDocker("build", "-q", "-t", "app", "ctx")
-	sleeping(false)
-	d.MustDocker("image", "rm", "app")
 }
 
 // running tells whether a process has an argument.
