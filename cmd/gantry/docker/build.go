@@ -253,17 +253,3 @@ func writeMetadata(path string, resp map[string]string) error {
 	}
 	return nil
 }
-
-// buildxCommand has what people call of the plugin in scripts.
-func (f *Front) buildxCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "buildx", Short: "Build with BuildKit", Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	version := &cobra.Command{
-		Use: "version", Short: "Show what builds", Args: cli.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(f.Out, "gantry", f.Version)
-			return err
-		},
-	}
-	cmd.AddCommand(f.usageCommand(), f.pruneCommand(), version)
-	return cmd
-}

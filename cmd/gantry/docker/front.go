@@ -154,7 +154,7 @@ func (f *Front) populate(root *cobra.Command) {
 		}
 	}
 	if f.Only == nil {
-		root.AddCommand(unsupportedCommands(f.Name)...)
+		root.AddCommand(unsupportedCommands(f.Name, instead)...)
 	}
 }
 

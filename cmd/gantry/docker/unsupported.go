@@ -43,8 +43,23 @@ var instead = map[string]string{
 	"app":        "use docker compose",
 }
 
+const oneBuilder = "there is one builder, which is always ready and builds for all platforms; leave it out"
+
+// insteadOfBuildx is instead for the commands of buildx.
+var insteadOfBuildx = map[string]string{
+	"create":     oneBuilder,
+	"use":        oneBuilder,
+	"rm":         oneBuilder,
+	"stop":       oneBuilder,
+	"bake":       "use docker compose build",
+	"imagetools": "use docker manifest",
+	"history":    "builds are not recorded",
+	"debug":      "builds cannot be entered",
+	"dap":        "builds cannot be entered",
+}
+
 // unsupportedCommands answer, whatever their arguments.
-func unsupportedCommands(program string) []*cobra.Command {
+func unsupportedCommands(program string, instead map[string]string) []*cobra.Command {
 	var out []*cobra.Command
 	for _, name := range slices.Sorted(maps.Keys(instead)) {
 		out = append(out, &cobra.Command{
