@@ -235,6 +235,7 @@ func (p push) once(ctx context.Context, desc ocispec.Descriptor, tell report) er
 		return err
 	}
 	defer w.Close()
+	defer context.AfterFunc(ctx, func() { _ = w.Close() })() // a write does not look at ctx
 	body, err := p.store.ReaderAt(ctx, desc)
 	if errdefs.IsNotFound(err) {
 		return fmt.Errorf("%s of it is not here: pull or build it again: %w", desc.Digest, errdefs.ErrNotFound)

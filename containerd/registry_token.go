@@ -12,6 +12,16 @@ import (
 // taken any more. containerd's does so only for registries that say why.
 type renewing struct{ docker.Authorizer }
 
+// Authorize ends the body of a request that is not sent: who writes it would
+// wait for a reader for ever.
+func (r renewing) Authorize(ctx context.Context, req *http.Request) error {
+	err := r.Authorizer.Authorize(ctx, req)
+	if err != nil && req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
 func (r renewing) AddResponses(ctx context.Context, responses []*http.Response) error {
 	n := len(responses)
 	last := responses[n-1]

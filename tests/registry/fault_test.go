@@ -415,3 +415,31 @@ func TestEndlessTags(t *testing.T) {
 		has(t, d.FailDocker("pull", "-a", addr+"/x").Stderr, "list of tags of x", name)
 	}
 }
+
+// A token server that dies while a layer is sent ends the push, which does not
+// wait for what nobody takes.
+func TestPushWithoutATokenServer(t *testing.T) {
+	t.Parallel()
+	d := start(t, `"max-download-attempts": 1`)
+	addr := harness.Registry(t, "", "")
+	var dead atomic.Bool
+	front := before(t, addr, func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.URL.Path == "/token" && dead.Load():
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.URL.Path == "/token":
+			fmt.Fprint(w, `{"token": "good", "access_token": "good", "expires_in": 3600}`)
+		case r.Method == http.MethodPut || r.Header.Get("Authorization") == "":
+			dead.Store(r.Method == http.MethodPut || dead.Load())
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token",service="test",scope="repository:app:pull,push"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			return false
+		}
+		return true
+	})
+	d.Busybox("big", layered())
+	d.MustDocker("tag", "big", front+"/app:1")
+	has(t, d.FailDocker("push", front+"/app:1").Stderr, front, "503 Service Unavailable")
+	d.MustDocker("rmi", front+"/app:1", "big")
+}
