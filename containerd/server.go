@@ -91,8 +91,8 @@ func embed(ctx context.Context, cfg Config) (*server.Server, *exported, error) {
 				"env":        []string{exitsEnv + "=" + cfg.ExitsDir},
 			},
 			// Whatever is removed is collected soon, see collector. This looks by
-			// itself, at its default four times a second; so it is each minute.
-			"io.containerd.gc.v1.scheduler": map[string]any{"pause_threshold": 0.0001},
+			// itself, at its default four times a second; so it is once in an hour.
+			"io.containerd.gc.v1.scheduler": map[string]any{"pause_threshold": 0.000001},
 		},
 	}
 	if err := server.CreateTopLevelDirectories(sc); err != nil {
