@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -148,8 +147,7 @@ func (c Registries) host(name string, auth Auth) (docker.RegistryHost, error) {
 		}))},
 	}
 	if auth.RegistryToken != "" {
-		h.Authorizer = nil
-		h.Header = http.Header{"Authorization": {"Bearer " + auth.RegistryToken}}
+		h.Authorizer = bearer{name, auth.RegistryToken}
 	}
 	return h, nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -39,11 +40,21 @@ func TestMirrorsGetNoCredentials(t *testing.T) {
 	if err != nil || len(hosts) != 2 {
 		t.Fatalf("hosts %v: %v", hosts, err)
 	}
-	if hosts[0].Host != "mirror.example" || hosts[0].Path != "/base/v2" || hosts[0].Header.Get("Authorization") != "" {
-		t.Errorf("mirror %+v", hosts[0])
+	sent := func(h docker.RegistryHost, to string) string {
+		req := &http.Request{URL: &url.URL{Scheme: "https", Host: to}, Header: h.Header.Clone()}
+		if req.Header == nil {
+			req.Header = http.Header{}
+		}
+		if err := h.Authorizer.Authorize(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		return req.Header.Get("Authorization")
 	}
-	if hosts[1].Host != "registry-1.docker.io" || hosts[1].Header.Get("Authorization") != "Bearer secret" {
-		t.Errorf("registry %+v", hosts[1])
+	if h := hosts[0]; h.Host != "mirror.example" || h.Path != "/base/v2" || sent(h, h.Host) != "" {
+		t.Errorf("mirror %+v", h)
+	}
+	if h := hosts[1]; h.Host != "registry-1.docker.io" || sent(h, h.Host) != "Bearer secret" || sent(h, "storage.example") != "" {
+		t.Errorf("registry %+v", h)
 	}
 	if hosts, err := c.hosts("example.com", Auth{}); err != nil || len(hosts) != 1 {
 		t.Errorf("another registry has hosts %v: %v", hosts, err)

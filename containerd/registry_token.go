@@ -2,10 +2,12 @@ package containerd
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
 )
 
 // renewing is an authorizer that gets another token when the one it has is not
@@ -38,6 +40,21 @@ func (r renewing) AddResponses(ctx context.Context, responses []*http.Response) 
 }
 
 func sentWith(resp *http.Response) string { return resp.Request.Header.Get("Authorization") }
+
+// bearer is an authorizer that has a token for one host, and no other. Uploads
+// may lead to others.
+type bearer struct{ host, token string }
+
+func (b bearer) Authorize(_ context.Context, req *http.Request) error {
+	if req.URL.Host == b.host {
+		req.Header.Set("Authorization", "Bearer "+b.token)
+	}
+	return nil
+}
+
+func (b bearer) AddResponses(context.Context, []*http.Response) error {
+	return fmt.Errorf("the token for registry %q is refused: %w", b.host, errdefs.ErrNotImplemented)
+}
 
 // withReason adds to a refusal of a token why it is refused.
 func withReason(resp *http.Response) *http.Response {

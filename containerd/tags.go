@@ -98,9 +98,6 @@ func ask(ctx context.Context, h docker.RegistryHost, address string) (*http.Resp
 		if err != nil {
 			return nil, err
 		}
-		for k, v := range h.Header {
-			req.Header[k] = v
-		}
 		if h.Authorizer != nil {
 			if err := h.Authorizer.Authorize(ctx, req); err != nil {
 				return nil, err
