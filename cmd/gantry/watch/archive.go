@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Archive writes what copies bring as a tar archive for the container's root,
@@ -19,8 +20,9 @@ func Archive(w io.Writer, copies []Copy) (gone []string, err error) {
 	archive := tar.NewWriter(w)
 	for _, c := range copies {
 		err := filepath.WalkDir(c.Host, func(file string, d fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) {
-				if file == c.Host {
+			if vanished(err) {
+				// with a file in its directory's place it is gone already
+				if file == c.Host && !errors.Is(err, syscall.ENOTDIR) {
 					gone = append(gone, c.Target)
 				}
 				return nil
@@ -62,10 +64,16 @@ func empty(dir string) bool {
 	return err == nil && len(entries) == 0
 }
 
+// vanished says that a path is another thing by now: what became of it has its
+// own event.
+func vanished(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
+}
+
 // put adds a file; one that goes away meanwhile is told of by its own event.
 func put(archive *tar.Writer, file, name string) error {
 	info, err := os.Lstat(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if vanished(err) {
 		return nil
 	}
 	if err != nil {
@@ -77,12 +85,14 @@ func put(archive *tar.Writer, file, name string) error {
 	case info.Mode()&fs.ModeSymlink != 0:
 		link, err = os.Readlink(file)
 	case info.Mode().IsRegular():
-		if content, err = os.Open(file); err == nil {
+		if content, err = os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0); err == nil {
 			defer content.Close()
-			info, err = content.Stat()
+			if info, err = content.Stat(); err == nil && !info.Mode().IsRegular() {
+				return nil
+			}
 		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if vanished(err) || errors.Is(err, syscall.EINVAL) && content == nil { // no link any more
 		return nil
 	}
 	if err != nil {

@@ -54,7 +54,7 @@ func (t *Tree) Close() error { return t.watcher.Close() }
 func (t *Tree) add(root string, whole bool) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // gone again
+		case vanished(err): // gone again
 			return nil
 		case err != nil:
 			return fmt.Errorf("watch %q: %w", path, err)
@@ -63,7 +63,7 @@ func (t *Tree) add(root string, whole bool) error {
 		case path != root && (!whole || !t.concerns(path)):
 			return filepath.SkipDir
 		}
-		if err := t.watcher.Add(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := t.watcher.Add(path); err != nil && !vanished(err) {
 			return fmt.Errorf("watch %q: %w (fs.inotify.max_user_watches bounds how many directories can be watched)", path, err)
 		}
 		return nil

@@ -116,7 +116,7 @@ func TestArchiveHoldsWhatTheRuleMeans(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := rules(t, project.Service{Name: "s", Watch: []project.Watch{{Path: dir, Action: project.WatchSync, Target: "/app", Ignore: []string{"a/skip"}}}})
-	work := Plan(r, []string{filepath.Join(dir, "a"), filepath.Join(dir, "gone")})
+	work := Plan(r, []string{filepath.Join(dir, "a"), filepath.Join(dir, "gone"), filepath.Join(dir, "a/one/was/a/directory")})
 	if got, gone := archived(t, work.Sync["s"]); !slices.Equal(gone, []string{"/app/gone"}) ||
 		!slices.Equal(got, []string{"app/a=", "app/a/deep=", "app/a/deep/er=", "app/a/deep/er/two=22", "app/a/empty=", "app/a/link=one", "app/a/one=1"}) {
 		t.Errorf("archive %q, gone %q", got, gone)
