@@ -164,7 +164,7 @@ var serviceRules = []rule{
 	{path: "services.*.environment.*"},
 	{path: "services.*.expose"},
 	{path: "services.*.extends"},
-	{path: "services.*.extends.file", note: "a local file"},
+	{path: "services.*.extends.file", note: "a file, also of a git repository or a registry"},
 	{path: "services.*.extends.service"},
 	{path: "services.*.external_links", note: "other names for containers that share a network with the service"},
 	{path: "services.*.external_links.[]", note: "CONTAINER, CONTAINER:ALIAS", limit: limitExternalLink},

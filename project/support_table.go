@@ -24,7 +24,7 @@ var otherRules = []rule{
 	{path: "configs.*.template_driver", support: refused, note: swarmOnly},
 	{path: "include"},
 	{path: "include.[].env_file"},
-	{path: "include.[].path", note: "local files"},
+	{path: "include.[].path", note: "files, also of git repositories (`URL.git#ref:path`) and registries (`oci://`)"},
 	{path: "include.[].project_directory"},
 	{path: "jobs", support: refused, note: "Gantry does not run jobs yet; use a service and `gantry run`"},
 	{path: "models", support: refused, note: "Gantry does not run language models; remove it"},
