@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -53,7 +54,7 @@ func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracke
 	}
 	m.Resolver = of(hosts...)
 	for _, h := range hosts {
-		m.each = append(m.each, of(h))
+		m.each, m.hosts = append(m.each, of(h)), append(m.hosts, h.Host)
 	}
 	return m, nil
 }
@@ -63,12 +64,16 @@ func (c Registries) resolver(name string, auth Auth, tracker docker.StatusTracke
 type mirrored struct {
 	remotes.Resolver // of all of them
 	each             []remotes.Resolver
+	hosts            []string // of each
 }
 
 func (m mirrored) Resolve(ctx context.Context, ref string) (name string, desc ocispec.Descriptor, err error) {
-	for _, r := range m.each {
+	for i, r := range m.each {
 		if name, desc, err = r.Resolve(ctx, ref); err == nil || ctx.Err() != nil {
 			break
+		}
+		if i < len(m.hosts)-1 && !errdefs.IsNotFound(err) {
+			log.G(ctx).Warnf("mirror %q fails, the next one is asked for %s: %v", m.hosts[i], ref, err)
 		}
 	}
 	return name, desc, err
