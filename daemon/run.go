@@ -100,6 +100,11 @@ func Run(ctx context.Context, cfg Config, version string) (err error) {
 	log.G(ctx).WithField("hosts", cfg.hosts()).WithField("data-root", cfg.DataRoot).Info("gantry daemon is ready")
 	serveErr := api.NewServer(eng, version).Serve(ctx, listeners)
 	notify(ctx, daemon.SdNotifyStopping)
+	stopRecovery()
+	<-recovered
+	if hostGoesDown(context.WithoutCancel(ctx)) {
+		halt(context.WithoutCancel(ctx), eng)
+	}
 	if serveErr != nil && !errors.Is(serveErr, context.Canceled) {
 		return fmt.Errorf("serve: %w", serveErr)
 	}

@@ -85,6 +85,33 @@ func newSession(t *testing.T, e *engine.Engine, b project.Build) string {
 // newEngine opens an engine on roots of its own, with a busybox image.
 func newEngine(t *testing.T, shim string) *engine.Engine {
 	t.Helper()
+	return newHost(t, shim).engine
+}
+
+// host is all that an engine works with.
+type host struct {
+	engine  *engine.Engine
+	cfg     engine.Config
+	rt      *ctd.Runtime
+	net     *network.Manager
+	volumes *volumes.Store
+}
+
+// open puts an engine in the place of the one before, if any.
+func (h *host) open(t *testing.T) {
+	t.Helper()
+	if h.engine != nil {
+		h.engine.Close()
+	}
+	e, err := engine.Open(context.Background(), h.cfg, h.rt, h.net, h.volumes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.engine = e
+}
+
+func newHost(t *testing.T, shim string) *host {
+	t.Helper()
 	dir, err := os.MkdirTemp("/run", "ge")
 	if err != nil {
 		t.Fatal(err)
@@ -125,12 +152,11 @@ func newEngine(t *testing.T, shim string) *engine.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Open(ctx, engine.Config{DataRoot: dir + "/data", RunRoot: dir, Instance: tag[2:8], InitPath: shim, LogDriver: "json-file"}, rt, net, vols)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
+	h := &host{cfg: engine.Config{DataRoot: dir + "/data", RunRoot: dir, Instance: tag[2:8], InitPath: shim, LogDriver: "json-file"}, rt: rt, net: net, volumes: vols}
+	h.open(t)
+	t.Cleanup(func() { h.engine.Close() })
 	t.Cleanup(func() {
+		e := h.engine
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		list, err := e.ListContainers(ctx, engine.ListOptions{All: true})
@@ -147,8 +173,8 @@ func newEngine(t *testing.T, shim string) *engine.Engine {
 	if err := busybox.Archive(&archive, "busybox:latest"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.LoadImages(ctx, &archive, nil, func(engine.Progress) {}); err != nil {
+	if _, err := h.engine.LoadImages(ctx, &archive, nil, func(engine.Progress) {}); err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return h
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	ctd "gantry/containerd"
@@ -63,6 +64,7 @@ type Engine struct {
 	cancel     context.CancelFunc
 	work       sync.WaitGroup // ends and restarts of containers that are being dealt with
 
+	halting    atomic.Bool    // the host goes down: nothing is started any more
 	exclusives *locker.Locker // work on one thing by one at a time, by its name
 
 	eager chan struct{} // one for each eager probe in flight: they take half of the cores at most

@@ -92,8 +92,12 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 	c.mu.Lock()
 	c.run = nil
 	ran := at.Sub(c.st.StartedAt)
+	verdict, halting := code, e.halting.Load()
+	if halting {
+		verdict = lostExit // it did not end by itself
+	}
 	// also when the daemon stops: the next one sees that a start is due
-	again := wantsRestart(policy, code, c.st.RestartCount, r.stopping || c.st.Stopped) && !c.gone
+	again := wantsRestart(policy, verdict, c.st.RestartCount, r.stopping || c.st.Stopped) && !c.gone
 	c.st.Status, c.st.Pid, c.st.ExitCode, c.st.FinishedAt, c.st.OOMKilled = container.StateExited, 0, code, at, r.oom || x.OOMKilled
 	if again {
 		c.st.Status = container.StateRestarting
@@ -105,7 +109,7 @@ func (e *Engine) exited(c *ctr, x ctd.Exit) {
 	} else if err := e.rt.RemoveExitRecord(c.id); err != nil { // only now: it is what a crash before this is known from
 		log.G(ctx).WithError(err).Warnf("container %q: exit record", name)
 	}
-	if again {
+	if again && !halting {
 		c.backOff = nextBackOff(c.backOff, ran)
 		e.scheduleRestart(c, c.backOff)
 	}
@@ -141,7 +145,7 @@ func (e *Engine) scheduleRestart(c *ctr, wait time.Duration) {
 		}
 		defer c.unlock()
 		c.mu.Lock()
-		due := ctx.Err() == nil && c.st.Status == container.StateRestarting
+		due := ctx.Err() == nil && !e.halting.Load() && c.st.Status == container.StateRestarting
 		if due {
 			c.restart = nil
 			c.st.RestartCount++

@@ -37,12 +37,20 @@ func (e *Engine) StopContainer(ctx context.Context, ref string, opts StopOptions
 		return err
 	}
 	defer c.unlock()
-	return e.stop(ctx, c, opts, false)
+	return e.stop(ctx, c, opts, forGood)
 }
 
-// stop ends the current run; with again, to be started anew at once. The
-// container's operation lock is held.
-func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, again bool) error {
+// ending is what a run is ended for.
+type ending int
+
+const (
+	forGood   ending = iota // until somebody starts it
+	toRestart               // to be started anew at once
+	toHalt                  // because the host goes down; the next boot does what policy says
+)
+
+// stop ends the current run. The container's operation lock is held.
+func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, why ending) error {
 	rec := c.record()
 	sig, err := stopSignal(opts.Signal, rec.Config.StopSignal)
 	if err != nil {
@@ -51,14 +59,14 @@ func (e *Engine) stop(ctx context.Context, c *ctr, opts StopOptions, again bool)
 	waiting := c.callOffRestart()
 	c.mu.Lock()
 	r, was := c.run, c.st.Status
-	if r == nil && was == container.StateRestarting {
+	if r == nil && was == container.StateRestarting && why != toHalt {
 		waiting, c.st.Status = true, container.StateExited
 	}
-	if !again { // else a daemon that is killed in between starts it again
+	if why == forGood { // else a daemon that is killed in between starts it again
 		c.st.Stopped = true
 	}
 	if r != nil {
-		r.stopping, r.keep = true, r.keep || again
+		r.stopping, r.keep = r.stopping || why != toHalt, r.keep || why == toRestart
 	}
 	err = e.heedless(rec.Name, c.saveLocked())
 	c.mu.Unlock()
@@ -276,7 +284,7 @@ func (e *Engine) killWaiting(ctx context.Context, c *ctr) error {
 	}
 	defer c.unlock()
 	none := time.Duration(0)
-	return e.stop(ctx, c, StopOptions{Timeout: &none}, false)
+	return e.stop(ctx, c, StopOptions{Timeout: &none}, forGood)
 }
 
 // RestartContainer stops a container, if it runs, and starts it.
@@ -289,7 +297,7 @@ func (e *Engine) RestartContainer(ctx context.Context, ref string, opts StopOpti
 		return err
 	}
 	defer c.unlock()
-	if err := e.stop(ctx, c, opts, true); err != nil && !errdefs.IsNotModified(err) {
+	if err := e.stop(ctx, c, opts, toRestart); err != nil && !errdefs.IsNotModified(err) {
 		return err
 	}
 	c.mu.Lock()

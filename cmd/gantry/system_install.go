@@ -15,7 +15,8 @@ import (
 const unitPath = "/etc/systemd/system/gantry.service"
 
 // unit lets containers outlive the daemon: only the daemon's own process is
-// ended, and the cgroups below it are left to it.
+// ended, and the cgroups below it are left to it. When the host goes down, the
+// daemon ends them, and has time for it.
 const unit = `[Unit]
 Description=Gantry, compose projects on an embedded containerd
 After=network-online.target nss-lookup.target
@@ -27,6 +28,7 @@ ExecStart=%s daemon
 Restart=always
 RestartSec=1
 KillMode=process
+TimeoutStopSec=5min
 Delegate=yes
 OOMScoreAdjust=-500
 LimitNOFILE=1048576
