@@ -53,6 +53,13 @@ func TestLogsSelect(t *testing.T) {
 	if r := d.FailDocker("logs", "nobody"); !strings.Contains(r.Stderr, "No such container: nobody") {
 		t.Error(r)
 	}
+	fast := []string{"run", "--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=4m", "--log-opt", "compress=true"}
+	if r := d.Docker(append(fast, image, "echo", "x")...); r.Code != 0 || !strings.Contains(r.Stderr, "compress has no effect") {
+		t.Error(r)
+	}
+	if r := d.FailDocker("run", "--log-opt", "max-buffer-size=4m", image, "true"); !strings.Contains(r.Stderr, "mode=non-blocking") {
+		t.Error(r)
+	}
 	d.MustDocker("run", "--name", "mute", "--log-driver", "none", image, "echo", "x")
 	if r := d.FailDocker("logs", "mute"); !strings.Contains(r.Stderr, "configured logging driver does not support reading") {
 		t.Error(r)

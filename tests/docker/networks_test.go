@@ -340,6 +340,13 @@ func TestContainersAreOnTheNetworksAskedFor(t *testing.T) {
 	says(t, d.FailDocker("network", "connect", "front", "alone"), "private (none) mode")
 	d.MustDocker("network", "disconnect", "none", "alone")
 	d.MustDocker("network", "connect", "front", "alone")
+	if got := d.MustDocker("run", "--rm", "--network", "front", "--link-local-ip", "169.254.9.9", image, "ip", "-4", "-o", "addr"); !strings.Contains(got, "169.254.9.9/16") {
+		t.Errorf("with a link-local address: %s", got)
+	}
+	d.MustDocker("network", "connect", "--link-local-ip", "169.254.9.8", "bridge", "web")
+	if got := d.MustDocker("exec", "web", "ip", "-4", "-o", "addr"); !strings.Contains(got, "169.254.9.8/16") {
+		t.Errorf("with a link-local address later: %s", got)
+	}
 	for _, c := range []struct {
 		want string
 		args []string
