@@ -37,11 +37,8 @@ func (r *Runtime) Resolve(ctx context.Context, ref string, o PullOptions) (strin
 	if err != nil {
 		return "", err
 	}
-	_, desc, err := resolver.Resolve(r.with(ctx), name)
-	if err != nil {
-		return "", registryError(name, err)
-	}
-	return desc.Digest.String(), nil
+	desc, err := r.resolve(r.with(ctx), resolver, name, briefly, nil)
+	return desc.Digest.String(), err
 }
 
 // Pull gets an image, its layers in parallel, and unpacks it. What an
@@ -60,7 +57,7 @@ func (r *Runtime) Pull(ctx context.Context, ref string, o PullOptions) (*Image, 
 	if err != nil {
 		return nil, err
 	}
-	target, err := r.resolve(ctx, resolver, name, o.Progress)
+	target, err := r.resolve(ctx, resolver, name, pauses, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +130,9 @@ func platform(s string) (platforms.MatchComparer, error) {
 
 // resolve finds what a registry has under a name. A registry that asks for a
 // pause gets it.
-func (r *Runtime) resolve(ctx context.Context, resolver remotes.Resolver, name string, tell report) (target ocispec.Descriptor, err error) {
+func (r *Runtime) resolve(ctx context.Context, resolver remotes.Resolver, name string, again func(error) bool, tell report) (target ocispec.Descriptor, err error) {
 	waiting := func(text string) { tell.tell(Progress{ID: domainOf(name), Status: text}) }
-	err = retry(ctx, r.cfg.Registries.attempts(), pauses, waiting, func(int) error {
+	err = retry(ctx, r.cfg.Registries.attempts(), again, waiting, func(int) error {
 		_, target, err = resolver.Resolve(ctx, name)
 		return err
 	})

@@ -27,9 +27,9 @@ func (r *Runtime) InspectRemote(ctx context.Context, ref string, a Auth) (target
 	if err != nil {
 		return target, nil, err
 	}
-	_, target, err = resolver.Resolve(ctx, name)
+	target, err = r.resolve(ctx, resolver, name, briefly, nil)
 	if err != nil {
-		return target, nil, registryError(name, err)
+		return target, nil, err
 	}
 	fetcher, err := resolver.Fetcher(ctx, name)
 	if err != nil {

@@ -28,9 +28,14 @@ type limited struct {
 func (l limited) Unwrap() error { return l.ErrUnexpectedStatus }
 
 // pauses tells whether a registry says when to ask again, and that is soon.
-func pauses(err error) bool {
+func pauses(err error) bool { return pausesFor(err, longestPause) }
+
+// briefly is pauses for those who tell nobody that they wait.
+func briefly(err error) bool { return pausesFor(err, 5*time.Second) }
+
+func pausesFor(err error, most time.Duration) bool {
 	var l limited
-	return errors.As(err, &l) && l.after > 0 && l.after <= longestPause
+	return errors.As(err, &l) && l.after > 0 && l.after <= most
 }
 
 // retryAfter reads the header of that name. Source: RFC 9110, 10.2.3.

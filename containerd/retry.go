@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +88,15 @@ func transient(err error) bool {
 		request *url.Error
 		network *net.OpError
 	)
-	return errors.As(err, &request) || errors.As(err, &network) || strings.Contains(err.Error(), "stream error: stream ID") || // HTTP/2's has no type
+	return errors.As(err, &request) || errors.As(err, &network) || broken2(err.Error()) ||
 		errors.Is(err, errCorrupt) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// broken2 tells whether a connection of HTTP/2 broke: Go's errors of these have
+// no types that are exported.
+func broken2(text string) bool {
+	return slices.ContainsFunc([]string{"stream error: stream ID", "http2: server sent GOAWAY", "http2: client connection lost", "http2: server closed"}, func(part string) bool {
+		return strings.Contains(text, part)
+	})
 }

@@ -30,6 +30,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{remoteerrors.ErrUnexpectedStatus{StatusCode: 503}, true},
 		{fmt.Errorf("%w: x", errCorrupt), true},
 		{errors.New("stream error: stream ID 7; INTERNAL_ERROR; received from peer"), true},
+		{errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1999, ErrCode=NO_ERROR"), true},
 		{remoteerrors.ErrUnexpectedStatus{StatusCode: 403}, false},
 		{&url.Error{Op: "Get", Err: limited{remoteerrors.ErrUnexpectedStatus{StatusCode: 429}, 0}}, true},
 		{&url.Error{Op: "Get", Err: limited{remoteerrors.ErrUnexpectedStatus{StatusCode: 429}, longestPause + 1}}, false},

@@ -104,6 +104,19 @@ func TestBadMoments(t *testing.T) {
 		t.Errorf("a build gives up at once: %v", r)
 	}
 	d.MustDocker("rmi", "built")
+	var plans firsts
+	front = before(t, addr, func(w http.ResponseWriter, r *http.Request) bool {
+		if !manifests(r) || plans.times(r) > 1 {
+			return false
+		}
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	dir := d.Project("busy", "name: busy\nservices:\n  a:\n    image: "+front+"/app:1\n")
+	if out := d.Must(dir, "up", "--dry-run"); !strings.Contains(out, "pull image "+front+"/app:1") {
+		t.Errorf("the plan is %s", out)
+	}
 	var asked atomic.Int32
 	limited := before(t, addr, func(w http.ResponseWriter, r *http.Request) bool {
 		asked.Add(1)
