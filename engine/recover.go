@@ -134,7 +134,7 @@ func (e *Engine) adoptEnded(ctx context.Context, c *ctr, t ctd.Task, hasTask boo
 			c.st.Pid, c.st.ExitCode, c.st.FinishedAt = 0, code, at
 		}
 		// one between two runs was to be started already
-		c.interrupted = !ended && !c.st.Stopped || wantsRestart(policy, c.st.ExitCode, 0, c.st.Stopped)
+		c.interrupted = !ended && !c.st.Stopped && !policy.IsNone() || wantsRestart(policy, c.st.ExitCode, 0, c.st.Stopped)
 		if c.st.Status = container.StateExited; c.interrupted {
 			c.st.Status = container.StateRestarting
 		}
