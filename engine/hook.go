@@ -58,7 +58,7 @@ func (e *Engine) runHook(ctx context.Context, a scheduler.RunHook) error {
 		err = fmt.Errorf("%w: it goes on running (kill ends it without hooks)", err)
 	}
 	if said := strings.TrimSpace(out.String()); said != "" {
-		return fmt.Errorf("%s %q of service %q: %w\n%s", a.When, strings.Join(h.Command, " "), a.Service, err, said)
+		return fmt.Errorf("%s of service %q: %w\n%s", a.When, a.Service, err, said)
 	}
-	return fmt.Errorf("%s %q of service %q: %w", a.When, strings.Join(h.Command, " "), a.Service, err)
+	return fmt.Errorf("%s of service %q: %w", a.When, a.Service, err)
 }

@@ -44,7 +44,7 @@ services:
   host: {image: busybox, command: [sleep, "1000"], init: true, network_mode: host}
   none: {image: busybox, command: [sleep, "1000"], init: true, network_mode: none}
   side: {image: busybox, command: [sleep, "1000"], network_mode: "service:a", pid: "service:a"}
-  privileged: {image: busybox, command: [sleep, "1000"], init: true, privileged: true}
+  privileged: {image: busybox, command: [sleep, "1000"], init: true, privileged: true, use_api_socket: true}
   tty: {image: busybox, command: [sh, -c, "test -t 0 && echo a terminal; sleep 1000"], init: true, tty: true, stdin_open: true}
 networks:
   front: {ipam: {config: [{subnet: 10.213.7.0/24}]}}
@@ -74,6 +74,7 @@ networks:
 		{"shared network", "side", "ip -4 -o addr | grep -c 10.213.7.9/24", "1"},
 		{"shared processes", "side", "cat /proc/1/comm", "docker-init"},
 		{"privileged", "privileged", "ls -d /dev/kmsg", "/dev/kmsg"},
+		{"API socket", "privileged", "test -S /var/run/docker.sock && echo socket", "socket"},
 		{"terminal", "tty", "ls -l /proc/1/fd/0 | grep -c pts", "1"},
 	} {
 		if got := in(tc.service, tc.script); got != tc.want {
