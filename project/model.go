@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -235,7 +236,11 @@ func (m *Model) Profiles() []string {
 }
 
 // Environment lists KEY=VALUE of what variables are replaced with, sorted.
-func (m *Model) Environment() []string { return m.env.Values() }
+func (m *Model) Environment() []string {
+	env := m.env.Clone()
+	env[consts.ComposeProjectName] = m.name
+	return env.Values()
+}
 
 // Variable is a variable that the files use.
 type Variable struct {

@@ -162,7 +162,7 @@ volumes: {data: }
 	}
 	want := map[string][]string{
 		"services": {"db", "web"}, "networks": {"default", "front"}, "volumes": {"data"},
-		"images": {"nginx:1", "postgres"}, "profiles": {"dev"}, "environment": {"NEEDED=x"},
+		"images": {"nginx:1", "postgres"}, "profiles": {"dev"}, "environment": {"COMPOSE_PROJECT_NAME=shown", "NEEDED=x"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
