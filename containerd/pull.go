@@ -222,7 +222,7 @@ func (f fetch) Handle(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.D
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", desc.Digest, err)
 	}
 	if images.IsManifestType(desc.MediaType) {
 		if err := f.announce(ctx, desc); err != nil {

@@ -138,6 +138,7 @@ type tokens struct {
 	made int
 	left map[string]int
 	why  string // of a refusal, in the challenge
+	kept string // the identity token, "" without such
 }
 
 func (s *tokens) grant(w http.ResponseWriter) {
@@ -146,13 +147,23 @@ func (s *tokens) grant(w http.ResponseWriter) {
 	s.made++
 	token := fmt.Sprintf("token-%d", s.made)
 	s.left[token] = 5
-	json.NewEncoder(w).Encode(map[string]any{"token": token, "access_token": token, "expires_in": 3600})
+	json.NewEncoder(w).Encode(map[string]any{"token": token, "access_token": token, "refresh_token": s.kept, "expires_in": 3600})
+}
+
+func (s *tokens) knows(r *http.Request) bool {
+	if r.Method == http.MethodGet {
+		user, password, _ := r.BasicAuth()
+		return user == "user" && password == "secret"
+	}
+	if s.kept != "" { // the password is not kept beside it
+		return r.FormValue("grant_type") == "refresh_token" && r.FormValue("refresh_token") == s.kept
+	}
+	return r.FormValue("username") == "user" && r.FormValue("password") == "secret"
 }
 
 func (s *tokens) answers(w http.ResponseWriter, r *http.Request) bool {
 	if r.URL.Path == "/token" {
-		if user, password, ok := r.BasicAuth(); r.Method == http.MethodGet && (!ok || user != "user" || password != "secret") ||
-			r.Method == http.MethodPost && (r.FormValue("username") != "user" || r.FormValue("password") != "secret") {
+		if !s.knows(r) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return true
 		}
@@ -176,15 +187,16 @@ func (s *tokens) answers(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Tokens that expire in the middle of a pull or a push are renewed, whether or
-// not the registry says that this is what is wrong with them.
+// Tokens that expire in the middle of a pull or a push are renewed, with a
+// password or an identity token, whether or not the registry says that this is
+// what is wrong with them.
 func TestTokensThatExpire(t *testing.T) {
 	t.Parallel()
 	d := start(t)
 	addr := harness.Registry(t, "", "")
 	harness.Push(t, addr+"/app:1", nil, busybox.Layer(busybox.File{Path: "/a", Body: noise(1000)}), busybox.Layer(busybox.File{Path: "/b", Body: noise(2000)}), layered())
-	for _, why := range []string{"", `,error="invalid_token"`} {
-		s := &tokens{left: map[string]int{}, why: why}
+	for kept, why := range map[string]string{"": "", "identity": `,error="invalid_token"`} {
+		s := &tokens{left: map[string]int{}, why: why, kept: kept}
 		front := before(t, addr, s.answers)
 		if r := d.DockerInput("secret", "login", "-u", "user", "--password-stdin", front); r.Code != 0 {
 			t.Fatalf("login: %v", r)

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -87,21 +86,22 @@ func TestLayerThatFillsTheDisk(t *testing.T) {
 	pack.Close()
 	h := newHoard()
 	addr := serving(t, h)
-	var layer ocispec.Descriptor
-	h.image(t, "bomb", nil, [][]byte{{}}, func(m *ocispec.Manifest) {
-		layer = h.blob(b.Bytes(), ocispec.MediaTypeImageLayerGzip)
-		m.Layers[0] = layer
-	})
-	has(t, d.FailDocker("pull", addr+"/x:bomb").Stderr, addr+"/x:bomb", layer.Digest.String(), "no space left on device")
-	if got := d.MustDocker("images", "-aq", addr+"/x"); got != "" {
-		t.Errorf("half an image is visible: %s", got)
-	}
-	if out := d.MustDocker("run", "--rm", image, "sh", "-c", "head -c 5000000 /dev/zero > /new && echo room"); out != "room\n" {
-		t.Errorf("what it took is not given back: %q", out)
-	}
-	var left syscall.Statfs_t
-	if err := syscall.Statfs(d.Data(), &left); err != nil || left.Bavail*uint64(left.Bsize) < 10<<20 {
-		t.Error(fmt.Errorf("%d bytes are left: %w", left.Bavail*uint64(left.Bsize), err))
+	for name, blob := range map[string]ocispec.Descriptor{
+		"bomb": h.blob(b.Bytes(), ocispec.MediaTypeImageLayerGzip),
+		"long": h.blob([]byte(noise(40<<20)), ocispec.MediaTypeImageLayer),
+	} {
+		h.image(t, name, nil, [][]byte{{}}, func(m *ocispec.Manifest) { m.Layers[0] = blob })
+		has(t, d.FailDocker("pull", addr+"/x:"+name).Stderr, addr+"/x:"+name, blob.Digest.String(), "no space left on device")
+		if got := d.MustDocker("images", "-aq", addr+"/x"); got != "" {
+			t.Errorf("%s: half an image is visible: %s", name, got)
+		}
+		if out := d.MustDocker("run", "--rm", image, "sh", "-c", "head -c 5000000 /dev/zero > /new && echo room"); out != "room\n" {
+			t.Errorf("%s: what it took is not given back: %q", name, out)
+		}
+		var left syscall.Statfs_t
+		if err := syscall.Statfs(d.Data(), &left); err != nil || left.Bavail*uint64(left.Bsize) < 10<<20 {
+			t.Errorf("%s: %d bytes are left, %v", name, left.Bavail*uint64(left.Bsize), err)
+		}
 	}
 	d.MustDocker("rmi", image)
 }
