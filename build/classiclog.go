@@ -62,6 +62,9 @@ func (l *ClassicLog) Add(s *client.SolveStatus) {
 			step.output = append(step.output, string(log.Data))
 		}
 	}
+	for _, w := range s.Warnings {
+		l.write("[Warning] " + string(w.Short) + "\n")
+	}
 	l.show()
 }
 

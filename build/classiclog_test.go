@@ -31,12 +31,13 @@ func TestClassicLogKeepsStepsApart(t *testing.T) {
 		vertex("[a 2/2] RUN one", false, false), vertex("[b 2/3] RUN two", false, false),
 		said("[b 2/3] RUN two", "of two\n"), said("[a 2/2] RUN one", "of one\n"),
 		vertex("[b 2/3] RUN two", true, false), said("[a 2/2] RUN one", "more of one\n"), vertex("[a 2/2] RUN one", true, false),
+		{Warnings: []*client.VertexWarning{{Short: []byte("of the Dockerfile")}}},
 		vertex("[b 3/3] RUN three", false, false), said("[b 3/3] RUN three", "broken"),
 	} {
 		l.Add(s)
 	}
 	l.Close()
-	want := "Step 1/2 : FROM x\n ---> Using cache\nStep 2/2 : RUN one\nof one\nmore of one\nStep 2/3 : RUN two\nof two\nStep 3/3 : RUN three\nbroken"
+	want := "Step 1/2 : FROM x\n ---> Using cache\nStep 2/2 : RUN one\nof one\nmore of one\nStep 2/3 : RUN two\nof two\n[Warning] of the Dockerfile\nStep 3/3 : RUN three\nbroken"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

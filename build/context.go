@@ -45,7 +45,12 @@ func (c *contexts) offer(r io.Reader) (url string, withdraw func()) {
 // RoundTrip implements http.RoundTripper.
 func (c *contexts) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host != contextHost {
-		return c.web.RoundTrip(req)
+		resp, err := c.web.RoundTrip(req)
+		if err == nil && req.Method == http.MethodGet && resp.StatusCode >= http.StatusBadRequest {
+			resp.Body.Close() // of a status alone BuildKit does not say whose it is
+			return nil, fmt.Errorf("the server answers %s", resp.Status)
+		}
+		return resp, err
 	}
 	id := req.URL.Path[1:]
 	c.mu.Lock()

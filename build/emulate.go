@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/solver/llbsolver/ops"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/archutil"
+	"github.com/moby/buildkit/util/bklog"
 	bkworker "github.com/moby/buildkit/worker"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -63,6 +64,7 @@ type formats struct {
 }
 
 func (f formats) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (resources.Recorder, error) {
+	ctx = bklog.WithLogger(ctx, quietLog())
 	if p.Stderr == nil {
 		return f.Executor.Run(ctx, id, root, mounts, p, started)
 	}

@@ -26,7 +26,7 @@ func builtIn(gateways []netip.Addr) client.BuildFunc {
 				f.options, f.inputs = options, inputs
 			}
 		}
-		return dockerfile.Build(ctx, f)
+		return unchecked(dockerfile.Build(ctx, f))
 	}
 }
 
@@ -59,7 +59,8 @@ func (f *forwarding) Solve(ctx context.Context, req client.SolveRequest) (*clien
 		return dockerfile.Build(ctx, &forwarding{f.Client, req.FrontendOpt, f.inputs})
 	}
 	placed(req.Definition)
-	return f.Client.Solve(ctx, req)
+	res, err := f.Client.Solve(ctx, req)
+	return checked(res, f.BuildOpts().Opts), err
 }
 
 var releases = regexp.MustCompile(`^(latest|1(\.\d+){0,2})$`)

@@ -258,7 +258,7 @@ func TestArchivesInEveryCompressionAndWay(t *testing.T) {
 	if r := h.Docker("build", "--progress", "plain", "--no-cache", "-f", url+"/Alone", "dir"); r.Code != 0 || !strings.Contains(r.Stderr, "alone\n") {
 		t.Errorf("a directory and a Dockerfile from the web: %v", r)
 	}
-	for want, args := range map[string][]string{"invalid response status 404": {url + "/nothing"}, `--file "` + url + `/nothing"`: {"-f", url + "/nothing", "dir"}} {
+	for want, args := range map[string][]string{`Get "` + url + `/nothing": the server answers 404 Not Found`: {url + "/nothing"}, `--file "` + url + `/nothing"`: {"-f", url + "/nothing", "dir"}} {
 		if r := h.FailDocker(append([]string{"build"}, args...)...); !strings.Contains(r.Stderr, want) {
 			t.Errorf("no %q in %v", want, r)
 		}
