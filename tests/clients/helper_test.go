@@ -76,7 +76,7 @@ func runWith(t *testing.T, d *harness.Daemon, dir string, env []string, program 
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
-	cmd.Env = append(cmd.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+d.Dir+"/docker-config", "COMPOSE_PROJECT_NAME=", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(cmd.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+d.Dir+"/docker-config", "HOME="+d.Dir+"/home", "COMPOSE_PROJECT_NAME=", "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Env = append(cmd.Env, env...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -201,7 +201,7 @@ func (r *released) follow(args ...string) func(string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	cmd := exec.CommandContext(ctx, r.program, args...)
 	cmd.Dir = r.dir
-	cmd.Env = append(append(os.Environ(), "DOCKER_HOST="+r.d.Host, "DOCKER_CONFIG="+r.d.Dir+"/docker-config"), r.env...)
+	cmd.Env = append(append(os.Environ(), "DOCKER_HOST="+r.d.Host, "DOCKER_CONFIG="+r.d.Dir+"/docker-config", "HOME="+r.d.Dir+"/home"), r.env...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
