@@ -43,7 +43,7 @@ func TestImagesCarryAttestations(t *testing.T) {
 	t.Parallel()
 	d := daemon(t)
 	reg := harness.Registry(t, "", "")
-	d.Write("ctx/Dockerfile", "FROM "+image+"\nRUN echo made > /made\nCMD cat /made\n")
+	d.Write("ctx/Dockerfile", "FROM "+image+"\nRUN --mount=type=secret,id=token echo made > /made\nCMD cat /made\n")
 	if r := d.DockerInput(scanner, "build", "-q", "-t", "scanner", "-"); r.Code != 0 {
 		t.Fatal(r)
 	}
@@ -74,7 +74,7 @@ func TestImagesCarryAttestations(t *testing.T) {
 	if data, _ := os.ReadFile(filepath.Join(d.Dir, "out/found.spdx.json")); !strings.Contains(string(data), "scanned made") {
 		t.Errorf("the SBOM says %s", data)
 	}
-	if data, _ := os.ReadFile(filepath.Join(d.Dir, "out/provenance.json")); !strings.Contains(string(data), "echo made") {
+	if data, _ := os.ReadFile(filepath.Join(d.Dir, "out/provenance.json")); !strings.Contains(string(data), "echo made") || !strings.Contains(string(data), `"secrets": [`) {
 		t.Errorf("the provenance says %s", data)
 	}
 
