@@ -126,8 +126,9 @@ func cacheOptions(list []Cache) []*controlapi.CacheOptionsEntry {
 	return out
 }
 
-// tailLines is how much of a failed step's output is part of the error.
-const tailLines = 20
+// tailLines and tailBytes are how much of a failed step's output is part of the
+// error.
+const tailLines, tailBytes = 20, 16 << 10
 
 // tail keeps what a failed step said last.
 type tail struct {
@@ -142,6 +143,9 @@ func (t *tail) add(s *client.SolveStatus) {
 		text := t.output[l.Vertex] + string(l.Data)
 		if lines := strings.SplitAfter(text, "\n"); len(lines) > tailLines {
 			text = strings.Join(lines[len(lines)-tailLines-1:], "")
+		}
+		if cut := len(text) - tailBytes; cut > 0 {
+			text = strings.ToValidUTF8(text[cut:], "")
 		}
 		t.output[l.Vertex] = text
 	}
