@@ -49,7 +49,7 @@ func Open(ctx context.Context, cfg Config, c *ctd.Client, steps Network) (_ *Bui
 	}
 	tellVersion()
 	ctx = log.WithLogger(namespaces.WithNamespace(context.WithoutCancel(ctx), cfg.Namespace), quietLog())
-	if err := Sweep(ctx, cfg.State, cfg.RuncPath); err != nil {
+	if err := Sweep(ctx, cfg.Root, cfg.State, cfg.RuncPath); err != nil {
 		return nil, fmt.Errorf("build: what an earlier builder left: %w", err)
 	}
 	defer func() {

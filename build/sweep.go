@@ -13,16 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mountPool is where in a builder's root several steps share file systems. What
+// an earlier builder has left in it BuildKit removes.
+const mountPool = "worker/mounts"
+
 // Sweep ends the steps that a killed builder left running and unmounts their
 // file systems. Bundles are ours, so their containers are.
 //
 // It is called before Open, and by a daemon that starts: it may never build.
-func Sweep(ctx context.Context, state, runcPath string) error {
+func Sweep(ctx context.Context, root, state, runcPath string) error {
 	entries, err := os.ReadDir(state)
-	if os.IsNotExist(err) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
 	r := &runc.Runc{Command: runcPath}
@@ -34,13 +35,15 @@ func Sweep(ctx context.Context, state, runcPath string) error {
 			}
 		}
 	}
-	mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(state))
-	if err != nil {
-		return multierror.Append(errs, err)
-	}
-	for i := len(mounted) - 1; i >= 0; i-- {
-		if err := mount.UnmountAll(mounted[i].Mountpoint, unix.MNT_DETACH); err != nil {
-			errs = multierror.Append(errs, err)
+	for _, dir := range []string{state, filepath.Join(root, mountPool)} {
+		mounted, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+		if err != nil {
+			return multierror.Append(errs, err)
+		}
+		for i := len(mounted) - 1; i >= 0; i-- {
+			if err := mount.UnmountAll(mounted[i].Mountpoint, unix.MNT_DETACH); err != nil {
+				errs = multierror.Append(errs, err)
+			}
 		}
 	}
 	for _, e := range entries {

@@ -123,7 +123,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		LeaseManager:     lm,
 		GarbageCollect:   collector(lm),
 		MetadataStore:    md,
-		MountPoolRoot:    filepath.Join(root, "mounts"),
+		MountPoolRoot:    filepath.Join(cfg.Root, mountPool),
 		ResourceMonitor:  monitor,
 	})
 	if err != nil {

@@ -122,7 +122,7 @@ func (e *Engine) hostGateways(ctx context.Context) ([]netip.Addr, error) {
 
 // sweepBuilds ends the steps of builds that a killed daemon left running.
 func (e *Engine) sweepBuilds(ctx context.Context) error {
-	if err := build.Sweep(ctx, e.buildState(), e.rt.Runc()); err != nil {
+	if err := build.Sweep(ctx, e.buildRoot(), e.buildState(), e.rt.Runc()); err != nil {
 		return fmt.Errorf("steps of builds that a killed daemon left: %w", err)
 	}
 	return nil

@@ -82,6 +82,10 @@ func TestInterruptedBuildsLeaveNothing(t *testing.T) {
 		cmd.Wait()
 		h.Launch()
 		sleeping(false)
+		mounts, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil || strings.Contains(string(mounts), h.Dir+"/") {
+			t.Errorf("the next daemon leaves mounts: %v\n%s", err, mounts)
+		}
 	}
 	h.Write("ctx/Dockerfile", "FROM "+image+"\nRUN echo again\n")
 	h.MustDocker("build", "-q", "-t", "app", "ctx")
