@@ -30,7 +30,21 @@ func (w whole) Open(path string) (io.ReadCloser, error) {
 	case err != nil:
 		return read{broken{err}, w.fail}, nil
 	}
-	return read{f, w.fail}, nil
+	return read{ended(f), w.fail}, nil
+}
+
+// ended is a file up to where it ends now: it may grow faster than it is sent.
+// One without a size has no end to know of.
+func ended(f io.ReadCloser) io.ReadCloser {
+	if s, ok := f.(fs.File); ok {
+		if info, err := s.Stat(); err == nil && info.Size() > 0 {
+			return struct {
+				io.Reader
+				io.Closer
+			}{io.LimitReader(f, info.Size()), f}
+		}
+	}
+	return f
 }
 
 func (w whole) Walk(ctx context.Context, target string, fn fs.WalkDirFunc) error {
