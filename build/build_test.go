@@ -61,7 +61,7 @@ func start(t *testing.T) *host {
 	t.Cleanup(func() { m.Sweep(ctx, func(string) bool { return false }); m.Close(ctx) })
 	b, err := build.Open(ctx, build.Config{
 		Root: filepath.Join(dir, "b"), State: filepath.Join(dir, "bs"), Namespace: "gantry", Snapshotter: rt.Snapshotter(), RuncPath: "runc", Images: rt.ImageStore(), Dangling: containerd.Dangling,
-		Hosts: docker.ConfigureDefaultRegistries(), Made: func(string, []string) string { return "" },
+		Hosts: docker.ConfigureDefaultRegistries(), Made: func(string, []string) string { return "" }, Unpack: rt.UnpackBuilt, Garbage: rt.Collect,
 	}, rt.Client(), steps{m})
 	if err != nil {
 		t.Fatal(err)

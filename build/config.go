@@ -47,6 +47,9 @@ type Config struct {
 	Version     string
 	// Compress makes layers; nil leaves it to BuildKit.
 	Compress Compressor
+	// Garbage removes what nothing refers to any more, and returns when it is gone
+	// from the disk.
+	Garbage func(ctx context.Context) error
 	// Room makes some on a full disk until done is called: to remove something
 	// takes notes. It may be nil.
 	Room func() (done func())

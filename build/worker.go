@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	ctd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/gc"
 	"github.com/containerd/platforms"
 	"github.com/hashicorp/go-multierror"
@@ -121,7 +120,7 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		ImageStore:       cfg.Images,
 		RegistryHosts:    cfg.Hosts,
 		LeaseManager:     lm,
-		GarbageCollect:   collector(lm),
+		GarbageCollect:   func(ctx context.Context) (gc.Stats, error) { return nil, cfg.Garbage(ctx) },
 		MetadataStore:    md,
 		MountPoolRoot:    filepath.Join(cfg.Root, mountPool),
 		ResourceMonitor:  monitor,
@@ -137,15 +136,4 @@ func newWorker(ctx context.Context, cfg Config, c *ctd.Client, net Network) (*wo
 		cfg.Room = func() func() { return func() {} }
 	}
 	return &worker{w, cfg.Unpack, cfg.Made, cfg.Dangling, cfg.Compress, cfg.Room}, nil
-}
-
-// collector makes containerd collect its garbage and waits for it.
-func collector(lm *leaseutil.Manager) func(context.Context) (gc.Stats, error) {
-	return func(ctx context.Context) (gc.Stats, error) {
-		l, err := lm.Create(ctx, leases.WithRandomID())
-		if err != nil {
-			return nil, err
-		}
-		return nil, lm.Delete(ctx, leases.Lease{ID: l.ID}, leases.SynchronousDelete)
-	}
 }

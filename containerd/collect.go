@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
@@ -15,12 +16,15 @@ const collectDelay = 100 * time.Millisecond
 // when something went, so that nobody has to look. With a containerd elsewhere,
 // what is removed here is told by who removes it; its own scheduler misses what
 // is removed while a collection is under way.
-type collector struct{ wanted chan struct{} }
+type collector struct {
+	wanted  chan struct{}
+	running sync.Mutex
+}
 
-func newCollector() collector { return collector{wanted: make(chan struct{}, 1)} }
+func newCollector() *collector { return &collector{wanted: make(chan struct{}, 1)} }
 
 // request has what was just removed collected soon.
-func (c collector) request() {
+func (c *collector) request() {
 	select {
 	case c.wanted <- struct{}{}:
 	default: // one is on its way
@@ -46,8 +50,8 @@ func (r *Runtime) collectRemoved(run context.Context) {
 		case <-r.garbage.wanted:
 		default:
 		}
-		ctx, cancel := context.WithTimeout(r.with(run), callTimeout)
-		err := r.collect(ctx)
+		ctx, cancel := context.WithTimeout(run, callTimeout)
+		err := r.Collect(ctx)
 		cancel()
 		if err != nil && run.Err() == nil {
 			r.log.WithError(err).Warn("removed file systems still take disk space; the next removal tries again")
@@ -55,9 +59,13 @@ func (r *Runtime) collectRemoved(run context.Context) {
 	}
 }
 
-// collect removes content and snapshots that nothing refers to, and returns
-// when they are gone from the disk.
-func (r *Runtime) collect(ctx context.Context) (err error) {
+// Collect removes content and snapshots that nothing refers to, and returns
+// when they are gone from the disk. One collection waits for another: that may
+// be still deleting files of what this one does not find any more.
+func (r *Runtime) Collect(ctx context.Context) (err error) {
+	ctx = r.with(ctx)
+	r.garbage.running.Lock()
+	defer r.garbage.running.Unlock()
 	if r.metadata != nil {
 		_, err = r.metadata.GarbageCollect(ctx)
 	} else {

@@ -113,7 +113,7 @@ func (r *Runtime) Remove(ctx context.Context, removals ...Removal) (deleted []st
 		}
 	}
 	if len(deleted) > 0 {
-		errs = multierror.Append(errs, r.collect(ctx))
+		errs = multierror.Append(errs, r.Collect(ctx))
 	}
 	return deleted, errs.ErrorOrNil()
 }
@@ -193,6 +193,6 @@ func (r *Runtime) RemovePlatforms(ctx context.Context, img *Image, gone []*Image
 			errs = multierror.Append(errs, fmt.Errorf("removing manifest %s: %w", d, err))
 		}
 	}
-	errs = multierror.Append(errs, r.collect(ctx))
+	errs = multierror.Append(errs, r.Collect(ctx))
 	return errs.ErrorOrNil()
 }

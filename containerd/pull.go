@@ -114,7 +114,7 @@ func (r *Runtime) DropInterrupted(ctx context.Context) error {
 	if !dropped {
 		return nil
 	}
-	return r.collect(ctx)
+	return r.Collect(ctx)
 }
 
 func platform(s string) (platforms.MatchComparer, error) {

@@ -105,7 +105,7 @@ type Runtime struct {
 	endings endings
 	parsed  imageCache
 	naming  sync.Mutex // guards what several image names say together
-	garbage collector
+	garbage *collector
 	pulls   pulls
 	root    *os.File // holds the lock of Config.Root, nil when containerd runs elsewhere
 }

@@ -68,7 +68,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep func(id string) bool) error {
 	}
 	if len(swept) > 0 {
 		r.log.Warnf("removed what was left of containers %q", swept)
-		errs = multierror.Append(errs, r.collect(ctx))
+		errs = multierror.Append(errs, r.Collect(ctx))
 	} else {
 		errs = multierror.Append(errs, r.recollect(ctx))
 	}

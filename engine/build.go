@@ -45,7 +45,7 @@ func (e *Engine) builder() (*build.Builder, error) {
 		Root: e.buildRoot(), State: e.buildState(),
 		Namespace: e.rt.Namespace(), Snapshotter: e.rt.Snapshotter(), RuncPath: e.rt.Runc(), CgroupParent: "/" + e.cgroupParent(),
 		Images: e.rt.ImageStore(), Dangling: containerd.Dangling, Unpack: e.rt.UnpackBuilt, Made: e.imageMade, Hosts: e.rt.RegistryHosts, Collect: e.cfg.BuildCache, HostGateway: gateways, Version: e.cfg.Version,
-		Compress: containerd.Gzip, Room: e.room.spend, Step: e.stepRuns, Limits: stepLimits(e.facts),
+		Compress: containerd.Gzip, Garbage: e.rt.Collect, Room: e.room.spend, Step: e.stepRuns, Limits: stepLimits(e.facts),
 	}, e.rt.Client(), stepNetwork{e.net})
 	if err != nil {
 		return nil, fmt.Errorf("start BuildKit: %w", err)
