@@ -73,7 +73,8 @@ type Engine struct {
 
 	room reserve // on the data root's disk
 
-	cgroups sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
+	cgroups  sync.RWMutex // read: a cgroup below ours is being made; write: ours is removed
+	dropping sync.Mutex   // held by the one that removes it
 
 	mu         sync.RWMutex
 	containers map[string]*ctr

@@ -236,13 +236,15 @@ func removeTree(dir string) error {
 // that held the containers' when none is left. It does nothing while one is
 // being made, or a step runs.
 func (e *Engine) dropCgroups() {
-	e.mu.RLock()
-	left := len(e.containers)
-	e.mu.RUnlock()
+	e.dropping.Lock() // each looks after the one before it: the last one sees that none is left
+	defer e.dropping.Unlock()
 	if !e.cgroups.TryLock() {
 		return
 	}
 	defer e.cgroups.Unlock()
+	e.mu.RLock()
+	left := len(e.containers)
+	e.mu.RUnlock()
 	for _, root := range cgroupRoots {
 		parents, err := filepath.Glob(filepath.Join(root, e.cgroupParent()))
 		if err != nil {
