@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,9 @@ func do[O any](ctx context.Context, c *cli, t target, v client.Verb, services []
 	defer api.Close()
 	var failed atomic.Int32
 	err := client.Do(ctx, api, t.name, v, request(ctx, c, t, v, services, options), func(e scheduler.Event) {
+		if e.Kind == client.KindWaiting && strings.HasSuffix(e.Progress.Text, ownPID()) {
+			return // for what we have called off ourselves
+		}
 		if e.Status == scheduler.StatusFailed && !e.Optional {
 			switch e.Verb {
 			case "pull":

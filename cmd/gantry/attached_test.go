@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"gantry/api/client"
 	"gantry/scheduler"
 )
 
@@ -139,7 +140,9 @@ func TestUpInterrupted(t *testing.T) {
 		syscall.Kill(syscall.Getpid(), syscall.SIGINT)
 		return err
 	}
-	d.stop = func(func(scheduler.Event)) error {
+	d.stop = func(emit func(scheduler.Event)) error {
+		emit(client.WaitingEvent(holder(client.VerbUp))) // what was called off still ends
+		emit(client.WaitingEvent("gantry down (pid 1)"))
 		d.say("web", "bye")
 		d.die("web", 0)
 		d.die("db", 0)
@@ -148,6 +151,9 @@ func TestUpInterrupted(t *testing.T) {
 	code, out, errs := upAttached(t, d)
 	if code != exitInterrupted || !strings.Contains(errs, "Gracefully Stopping... press Ctrl+C again to force") {
 		t.Errorf("exit code %d, errors %q", code, errs)
+	}
+	if strings.Contains(errs, "waiting for gantry up") || !strings.Contains(errs, "waiting for gantry down") {
+		t.Errorf("it tells of waiting for itself: %q", errs)
 	}
 	if words, end := strings.Index(out, "web-1  | bye\n"), strings.Index(out, "web-1 exited with code 0\n"); words < 0 || end < words {
 		t.Errorf("the last words are lost: %q", out)

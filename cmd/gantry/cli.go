@@ -129,7 +129,9 @@ func above(d progress.Display, w io.Writer) io.Writer {
 }
 
 // holder says who we are to those who wait for the project.
-func holder(v client.Verb) string { return fmt.Sprintf("gantry %s (pid %d)", v, os.Getpid()) }
+func holder(v client.Verb) string { return fmt.Sprintf("gantry %s %s", v, ownPID()) }
+
+func ownPID() string { return fmt.Sprintf("(pid %d)", os.Getpid()) }
 
 // envBool reads a boolean from the environment; anything malformed is false.
 func (c *cli) envBool(name string) bool {
