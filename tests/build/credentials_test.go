@@ -130,7 +130,7 @@ func TestClassicClientOfDocker(t *testing.T) {
 		t.Helper()
 		cmd := d.DockerCommand(d.Dir, append([]string{"build"}, args...)...)
 		cmd.Path, cmd.Args[0] = program, program
-		cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT="+buildkit)
+		cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT="+buildkit, "TMPDIR="+d.Dir) // where it leaves its clones
 		cmd.Stdin = strings.NewReader(input)
 		return d.Finish(cmd)
 	}
