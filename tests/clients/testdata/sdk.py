@@ -80,7 +80,7 @@ assert x.status == "paused"
 x.unpause()
 x.rename("py2")
 x.stop(timeout=0)
-assert x.wait()["StatusCode"] == 137
+assert x.wait()["StatusCode"] in (137, 143)  # killed at once, unless the init was faster to pass the first signal on
 x.remove(v=True)
 net.remove()
 c.volumes.get("pyvol").remove()
