@@ -130,10 +130,19 @@ func (e *Engine) awaitEnd(ctx context.Context, c *ctr, r *run, wait time.Duratio
 	}
 }
 
-// thaw lets a paused container run on; one whose process is gone is fine, and
-// one that runc has thawed in order to kill it, which the shim does not know.
+// resume lets frozen processes run on; it is fine if runc has thawed them in
+// order to kill them, which the shim does not know.
+func (e *Engine) resume(ctx context.Context, id string) error {
+	err := e.rt.Resume(ctx, id)
+	if err != nil && strings.Contains(err.Error(), "container not paused") {
+		return nil
+	}
+	return err
+}
+
+// thaw lets a paused container run on; one whose process is gone is fine.
 func (e *Engine) thaw(ctx context.Context, c *ctr) error {
-	if err := e.rt.Resume(ctx, c.id); err != nil && !strings.Contains(err.Error(), "container not paused") && e.frozen(ctx, c) {
+	if err := e.resume(ctx, c.id); err != nil && e.frozen(ctx, c) {
 		return fmt.Errorf("unpause: %w", err)
 	}
 	return e.heedless(c.name(), c.update(func(s *state) {
@@ -317,7 +326,7 @@ func (e *Engine) PauseContainer(ctx context.Context, ref string) error {
 
 // UnpauseContainer thaws a container's processes.
 func (e *Engine) UnpauseContainer(ctx context.Context, ref string) error {
-	return e.freeze(ctx, ref, container.StatePaused, container.StateRunning, e.rt.Resume, events.ActionUnPause)
+	return e.freeze(ctx, ref, container.StatePaused, container.StateRunning, e.resume, events.ActionUnPause)
 }
 
 func (e *Engine) freeze(ctx context.Context, ref string, from, to container.ContainerState, do func(context.Context, string) error, action events.Action) error {
