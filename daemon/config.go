@@ -173,8 +173,10 @@ func (c *Config) check() error {
 	if err := c.Given.check(); err != nil {
 		return err
 	}
-	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) { // RFC 791
-		return fmt.Errorf("mtu: %d is out of range 68 to 65535: %w", c.MTU, errdefs.ErrInvalidArgument)
+	if c.MTU != 0 {
+		if err := network.CheckMTU(c.MTU); err != nil {
+			return fmt.Errorf("mtu: %d is %w: %w", c.MTU, err, errdefs.ErrInvalidArgument)
+		}
 	}
 	for driver, options := range c.NetworkOptions {
 		if driver != "bridge" {

@@ -128,6 +128,14 @@ func checkDriver(driver string) error {
 	return fmt.Errorf("could not find plugin %[1]s in v1 plugin registry: plugin %[1]q not found: %[2]w", driver, errdefs.ErrNotFound)
 }
 
+// CheckMTU refuses what no network's MTU can be, in bytes. Source: RFC 791.
+func CheckMTU(mtu int) error {
+	if mtu < 68 || mtu > 65535 {
+		return fmt.Errorf("out of range 68 to 65535")
+	}
+	return nil
+}
+
 // CheckOptions tells with ErrInvalidArgument what the bridge driver does not
 // take of options that networks are to get by default.
 func CheckOptions(options map[string]string) error {
@@ -161,8 +169,8 @@ func parseOptions(n network.Network) (settings, error) {
 				err = fmt.Errorf("not an IPv4 address")
 			}
 		case optMTU:
-			if s.mtu, err = strconv.Atoi(v); err == nil && (s.mtu < 68 || s.mtu > 65535) { // RFC 791
-				err = fmt.Errorf("out of range 68 to 65535")
+			if s.mtu, err = strconv.Atoi(v); err == nil {
+				err = CheckMTU(s.mtu)
 			}
 		case optDefault:
 		default:
