@@ -16,17 +16,7 @@ import (
 func TestCacheLeavesTheDiskFree(t *testing.T) {
 	t.Parallel()
 	d := harness.Start(t)
-	d.Stop()
-	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=60m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.Stop()
-		if err := syscall.Unmount(d.Data(), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	d.Launch()
+	d.SmallDisk("60m")
 	d.Busybox(image)
 	large := "FROM " + image + "\nRUN head -c 47500000 /dev/zero > /big\n"
 	if r := d.DockerInput(large, "build", "-q", "-o", "type=cacheonly", "-"); r.Code != 0 {

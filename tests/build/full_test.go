@@ -17,17 +17,7 @@ import (
 func TestBuildsOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	d := harness.Start(t, `"builder": {"gc": {"defaultKeepStorage": "2GB"}}`)
-	d.Stop()
-	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=30m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.Stop()
-		if err := syscall.Unmount(d.Data(), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	d.Launch()
+	d.SmallDisk("30m")
 	d.Busybox(image)
 	filler := filepath.Join(d.Data(), "filler")
 	fill := func() {

@@ -2,7 +2,6 @@ package docker_test
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 
 	"gantry/tests/harness"
@@ -13,18 +12,8 @@ import (
 func TestFullDiskIsMadeEmptyByHand(t *testing.T) {
 	t.Parallel()
 	d := harness.Start(t)
-	d.Stop()
-	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=18m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.Docker("rm", "-f", "app", "frozen", "filler")
-		d.Stop()
-		if err := syscall.Unmount(d.Data(), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	d.Launch()
+	d.SmallDisk("18m")
+	t.Cleanup(func() { d.Docker("rm", "-f", "app", "frozen", "filler") })
 	d.Busybox(image)
 	d.MustDocker("run", "-d", "--name", "app", "--restart", "always", image, "sleep", "1000")
 	d.MustDocker("run", "-d", "--name", "frozen", image, "sleep", "1000")

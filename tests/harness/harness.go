@@ -170,6 +170,23 @@ func (d *Daemon) Log() string {
 // Kill9 ends the daemon's process without a chance to clean up.
 func (d *Daemon) Kill9() { d.signal(syscall.SIGKILL) }
 
+// SmallDisk gives the daemon an empty disk of its own for its data, of a size
+// such as 30m.
+func (d *Daemon) SmallDisk(size string) {
+	d.T.Helper()
+	d.Stop()
+	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size="+size); err != nil {
+		d.T.Fatal(err)
+	}
+	d.T.Cleanup(func() {
+		d.Stop()
+		if err := syscall.Unmount(d.Data(), 0); err != nil {
+			d.T.Error(err)
+		}
+	})
+	d.Launch()
+}
+
 // Stop asks the daemon to end.
 func (d *Daemon) Stop() { d.signal(syscall.SIGTERM) }
 

@@ -62,17 +62,7 @@ func TestFormsOfLayers(t *testing.T) {
 func TestLayerThatFillsTheDisk(t *testing.T) {
 	t.Parallel()
 	d := harness.Start(t)
-	d.Stop()
-	if err := syscall.Mount("tmpfs", d.Data(), "tmpfs", 0, "size=30m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		d.Stop()
-		if err := syscall.Unmount(d.Data(), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	d.Launch()
+	d.SmallDisk("30m")
 	d.Busybox(image)
 	var b bytes.Buffer
 	pack := gzip.NewWriter(&b)
