@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"gantry/api/client"
-	"gantry/cmd/gantry/remote"
 
 	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
@@ -69,8 +68,11 @@ const (
 	helperTime = 5 * time.Minute
 )
 
-// lookUp is GetAuthConfig, whose helper may hang.
+// lookUp is GetAuthConfig, whose helper may hang, for the domain of a registry.
 func lookUp(ctx context.Context, file *configfile.ConfigFile, key string, warn io.Writer) (types.AuthConfig, error) {
+	if key == "docker.io" {
+		key = hubKey
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, helperTime, fmt.Errorf("the credential helper did not answer in %s", helperTime))
 	defer cancel()
 	type answer struct {
@@ -108,11 +110,7 @@ func credentialsOf(ctx context.Context, file *configfile.ConfigFile, refs []stri
 		}
 		domain := reference.Domain(named)
 		asked[domain] = true
-		key := domain
-		if key == "docker.io" {
-			key = hubKey
-		}
-		got, err := lookUp(ctx, file, key, warn)
+		got, err := lookUp(ctx, file, domain, warn)
 		if ctx.Err() != nil {
 			return out
 		}
@@ -135,10 +133,6 @@ func credentialsOf(ctx context.Context, file *configfile.ConfigFile, refs []stri
 }
 
 // registryCredentials are the user's for the registry of compose files.
-func (c *cli) registryCredentials(host string) (remote.Credentials, error) {
-	if host == "docker.io" {
-		host = hubKey
-	}
-	got, err := c.dockerConfig().GetAuthConfig(host)
-	return remote.Credentials{Username: got.Username, Password: got.Password, IdentityToken: got.IdentityToken, RegistryToken: got.RegistryToken}, err
+func (c *cli) registryCredentials(ctx context.Context, domain string) (types.AuthConfig, error) {
+	return lookUp(ctx, c.dockerConfig(), domain, c.err)
 }

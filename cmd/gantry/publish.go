@@ -98,10 +98,11 @@ func pushBuilt(ctx context.Context, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if len(pushed(t.definition, nil, false)) == 0 {
+	list := pushed(t.definition, nil, false)
+	if len(list) == 0 {
 		return nil
 	}
-	return runPush(ctx, c, pushOptions{}, nil)
+	return c.push(ctx, pushOptions{}, list)
 }
 
 // locked is the override that pins the images of a project.

@@ -59,6 +59,11 @@ func runPush(ctx context.Context, c *cli, o pushOptions, services []string) erro
 		fmt.Fprintln(c.err, "nothing to push: no service has build and image; services that are named are pushed without build, too")
 		return nil
 	}
+	return c.push(ctx, o, list)
+}
+
+// push pushes images side by side.
+func (c *cli) push(ctx context.Context, o pushOptions, list []toPush) error {
 	if c.global.dryRun {
 		for i, p := range list {
 			fmt.Fprintf(c.out, "%d push image %s  # for %s\n", i, p.ref, p.service)

@@ -51,8 +51,8 @@ func (f *Fetcher) open(name string) (*remote.Repository, reference.Named, error)
 		Reference: registry.Reference{Registry: domain, Repository: reference.Path(named)},
 		PlainHTTP: loopback(domain) || slices.Contains(f.Insecure, domain),
 	}
-	repo.Client = &auth.Client{Client: retry.DefaultClient, Cache: auth.NewCache(), Credential: func(context.Context, string) (auth.Credential, error) {
-		c, err := f.Credentials(domain)
+	repo.Client = &auth.Client{Client: retry.DefaultClient, Cache: auth.NewCache(), Credential: func(ctx context.Context, _ string) (auth.Credential, error) {
+		c, err := f.Credentials(ctx, domain)
 		return auth.Credential{Username: c.Username, Password: c.Password, RefreshToken: c.IdentityToken, AccessToken: c.RegistryToken}, err
 	}}
 	return repo, named, nil

@@ -18,18 +18,13 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/containerd/errdefs"
+	"github.com/docker/cli/cli/config/types"
 )
-
-// Credentials are a user's for a registry; empty ones are nobody's.
-type Credentials struct {
-	Username, Password           string
-	IdentityToken, RegistryToken string
-}
 
 // Fetcher implements project.Fetcher.
 type Fetcher struct {
 	Cache       string // a directory, made when it is needed
-	Credentials func(registry string) (Credentials, error)
+	Credentials func(ctx context.Context, registry string) (types.AuthConfig, error)
 	// Insecure registries are reached without TLS. Those on loopback always are.
 	Insecure []string
 
